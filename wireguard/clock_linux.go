@@ -1,0 +1,22 @@
+package wireguard
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wimble-proxy/wimble/wireguard/engine"
+)
+
+// bootClock reads CLOCK_BOOTTIME, which counts suspend. Go's own monotonic
+// clock stands still meanwhile, and a tunnel on it is dead for minutes after a
+// laptop wakes.
+func bootClock() func() engine.Time {
+	return func() engine.Time {
+		var t unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+			panic("wireguard: the kernel has no CLOCK_BOOTTIME: " + err.Error())
+		}
+		return engine.Time{Boot: time.Duration(t.Nano()), Wall: time.Now()}
+	}
+}

@@ -1,0 +1,108 @@
+package wireguard
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"github.com/wimble-proxy/wimble/wireguard/engine"
+	"github.com/wimble-proxy/wimble/wireguard/message"
+)
+
+// maxReadBackoff bounds how long a receiver waits after an error of its
+// socket; the first wait is a thousandth of it.
+const maxReadBackoff = time.Second
+
+// receive serves one socket until it is closed. No other error ends it: the
+// next read may go well again.
+func (d *Device) receive(s *socket) {
+	r := receiver{device: d}
+	buf := make([]byte, largeBuffer)
+	backoff := time.Duration(0)
+	for {
+		n, stride, from, err := s.receive(buf)
+		switch {
+		case err == nil:
+			backoff = 0
+			r.datagrams(d.clock(), from, buf[:n], stride)
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			backoff = min(max(2*backoff, maxReadBackoff/1000), maxReadBackoff)
+			d.log.Debug("receive", "error", err, "pause", backoff)
+			if s.pause(backoff) {
+				return
+			}
+		}
+	}
+}
+
+// receiver takes what one socket received apart. It keeps its buffers from
+// one read to the next.
+type receiver struct {
+	device  *Device
+	session *engine.Keypair // of the run
+	run     []engine.Opened
+	packets [][]byte
+	out     engine.Output
+}
+
+// datagrams handles datagrams of stride bytes each, of which the last may be
+// shorter, all of one source.
+func (r *receiver) datagrams(now engine.Time, from engine.Endpoint, buf []byte, stride int) {
+	for len(buf) > 0 {
+		msg := buf[:min(stride, len(buf))]
+		buf = buf[len(msg):]
+		r.classify(now, from, msg)
+	}
+	r.commit(now, from)
+	r.device.act(&r.out)
+	if len(r.packets) > 0 {
+		r.device.deliver(r.packets)
+		clear(r.packets)
+		r.packets = r.packets[:0]
+	}
+}
+
+// classify sends one datagram its way.
+func (r *receiver) classify(now engine.Time, from engine.Endpoint, msg []byte) {
+	d := r.device
+	if kind, ok := message.Classify(msg); !ok || kind != message.TypeData {
+		if d.engine.Admit(msg) && !d.work.handle(from, msg) {
+			d.engine.Drop(engine.DropBacklog)
+		}
+		return
+	}
+	k := d.engine.Find(message.DataReceiver(msg))
+	if k == nil {
+		return
+	}
+	opened, drop := k.Open(now.Boot, msg)
+	if drop != engine.DropNone {
+		d.engine.Drop(drop)
+		return
+	}
+	if k != r.session {
+		r.commit(now, from)
+		r.session = k
+	}
+	r.run = append(r.run, opened)
+}
+
+// commit commits the run and collects what may be delivered of it.
+func (r *receiver) commit(now engine.Time, from engine.Endpoint) {
+	if len(r.run) == 0 {
+		return
+	}
+	r.session.Commit(now, from, r.run, &r.out)
+	for i := range r.run {
+		if len(r.run[i].Packet) == 0 {
+			continue
+		}
+		if packet := r.device.engine.Police(r.session.Peer(), r.run[i].Packet); packet != nil {
+			r.packets = append(r.packets, packet)
+		}
+	}
+	clear(r.run)
+	r.run, r.session = r.run[:0], nil
+}
