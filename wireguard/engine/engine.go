@@ -91,11 +91,10 @@ type Time struct {
 type Endpoint struct {
 	// Addr is the address and port of the peer.
 	Addr netip.AddrPort
-	// Source and Interface are the local address and interface that the last
-	// authenticated datagram came in on, and so the ones to answer from (a
-	// "sticky" source). Zero means that the system chooses.
-	Source    netip.Addr
-	Interface uint32
+	// Source is the local address that the last authenticated datagram came
+	// in on, and so the one to answer from (a "sticky" source). Not valid
+	// means that the system chooses.
+	Source netip.Addr
 }
 
 // Locker is what guards one peer: sync.Mutex has this shape.

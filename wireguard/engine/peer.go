@@ -144,7 +144,7 @@ func (p *Peer) moveEndpoint(from Endpoint, out *Output) {
 // forgetSource lets the system choose the local address again: the old one may
 // be why nothing is answered.
 func (p *Peer) forgetSource() {
-	if old := p.endpoint.Load(); old != nil && (old.Source.IsValid() || old.Interface != 0) {
+	if old := p.endpoint.Load(); old != nil && old.Source.IsValid() {
 		p.endpoint.Store(&Endpoint{Addr: old.Addr})
 	}
 }

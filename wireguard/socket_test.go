@@ -1,0 +1,208 @@
+package wireguard
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wimble-proxy/wimble/wireguard/engine"
+)
+
+// scriptedHost opens real loopback sockets, after failing as it is told.
+type scriptedHost struct {
+	fail   map[string]error // by network
+	inUse6 int              // how many IPv6 ports are found taken first
+	opened []string
+}
+
+func (h *scriptedHost) listen(ctx context.Context, network, address string) (PacketConn, error) {
+	if err := h.fail[network]; err != nil {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+	}
+	if network == "udp6" && h.inUse6 > 0 {
+		h.inUse6--
+		return nil, &net.OpError{Op: "listen", Net: network, Err: syscall.EADDRINUSE}
+	}
+	h.opened = append(h.opened, network)
+	host := map[string]string{"udp4": "127.0.0.1", "udp6": "[::1]"}[network]
+	return listenUDP(ctx, network, host+address)
+}
+
+func TestSocketsOpen(t *testing.T) {
+	taken, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, test := range []struct {
+		name   string
+		host   scriptedHost
+		port   uint16
+		v4, v6 bool
+		err    error
+	}{
+		{name: "both families on one port", v4: true, v6: true},
+		{name: "no IPv6 on the host", host: scriptedHost{fail: map[string]error{"udp6": syscall.EAFNOSUPPORT}}, v4: true},
+		{name: "no IPv6 address on the host", host: scriptedHost{fail: map[string]error{"udp6": syscall.EADDRNOTAVAIL}}, v4: true},
+		{name: "no IPv4 on the host", host: scriptedHost{fail: map[string]error{"udp4": syscall.EAFNOSUPPORT}}, v6: true},
+		{
+			name: "neither", host: scriptedHost{fail: map[string]error{"udp4": syscall.EAFNOSUPPORT, "udp6": syscall.EAFNOSUPPORT}},
+			err: syscall.EAFNOSUPPORT,
+		},
+		{name: "the random port is taken for IPv6", host: scriptedHost{inUse6: 5}, v4: true, v6: true},
+		{name: "every random port is taken for IPv6", host: scriptedHost{inUse6: portAttempts}, err: syscall.EADDRINUSE},
+		{name: "the configured port is taken for IPv4", port: portOf(taken), err: syscall.EADDRINUSE},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var s sockets
+			s.init(test.host.listen, test.port, slog.New(slog.DiscardHandler))
+			err := s.open(t.Context(), func(*socket) {})
+			defer s.close()
+			if test.err != nil {
+				if !errors.Is(err, test.err) || !strings.Contains(err.Error(), "UDP port") {
+					t.Errorf("error %v, want %v with the port named", err, test.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			v4, v6 := s.v4.Load(), s.v6.Load()
+			if (v4 != nil) != test.v4 || (v6 != nil) != test.v6 {
+				t.Fatalf("sockets for IPv4 %t and IPv6 %t, want %t and %t", v4 != nil, v6 != nil, test.v4, test.v6)
+			}
+			if v4 != nil && v6 != nil && portOf(v4.conn) != portOf(v6.conn) {
+				t.Errorf("ports %d and %d differ", portOf(v4.conn), portOf(v6.conn))
+			}
+		})
+	}
+}
+
+// TestSocketTrain sends a batch between two sockets of the system and takes it
+// apart again, in every size that the engine sends.
+func TestSocketTrain(t *testing.T) {
+	for _, family := range []struct{ network, host string }{{"udp4", "127.0.0.1"}, {"udp6", "[::1]"}} {
+		for _, train := range []struct{ stride, length int }{{1452, 44 * 1452}, {1452, 3*1452 + 32}, {96, 20 * 96}, {32, 32}, {65507, 65507}} {
+			a, b := loopbackSocket(t, family.network, family.host), loopbackSocket(t, family.network, family.host)
+			sent := bytes.Repeat([]byte("0123456789abcdef-"), train.length/17+1)[:train.length]
+			to := b.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+			if err := a.send(sent, train.stride, engine.Endpoint{Addr: to}); err != nil {
+				t.Fatalf("%s, %d bytes by %d: %v", family.network, train.length, train.stride, err)
+			}
+			var got []byte
+			buf := make([]byte, largeBuffer)
+			calls := 0
+			for len(got) < len(sent) {
+				n, stride, from, err := b.receive(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if stride != train.stride && n > stride {
+					t.Errorf("%s: received by %d, sent by %d", family.network, stride, train.stride)
+				}
+				if from.Addr != a.conn.LocalAddr().(*net.UDPAddr).AddrPort() {
+					t.Errorf("from %v, want %v", from.Addr, a.conn.LocalAddr())
+				}
+				got = append(got, buf[:n]...)
+				calls++
+			}
+			if !bytes.Equal(got, sent) {
+				t.Errorf("%s, %d bytes by %d: changed on the way", family.network, train.length, train.stride)
+			}
+			t.Logf("%s: %d bytes by %d in %d reads", family.network, train.length, train.stride, calls)
+		}
+	}
+}
+
+func loopbackSocket(t *testing.T, network, host string) *socket {
+	t.Helper()
+	c, err := listenUDP(t.Context(), network, host+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &socket{conn: c, closed: make(chan struct{})}
+	s.setup(slog.New(slog.DiscardHandler))
+	t.Cleanup(s.close)
+	return s
+}
+
+// TestDeviceMovesPort: sessions and packets go on over a change of the port.
+func TestDeviceMovesPort(t *testing.T) {
+	sides := loopbackPair(t)
+	run(t, sides[:]...)
+	a, b := sides[0], sides[1]
+	waitFor(t, func() bool { return b.ListenPort() != 0 && a.ListenPort() != 0 })
+	aims(t, a, b)
+	a.send(t, b, 1, 84)
+	waitFor(t, func() bool { return b.received() == 1 })
+
+	port := freePort(t)
+	if err := a.Apply(Change{ListenPort: &port}); err != nil {
+		t.Fatal(err)
+	}
+	if a.ListenPort() != port {
+		t.Fatalf("port %d, want %d", a.ListenPort(), port)
+	}
+	a.send(t, b, 1, 84)
+	waitFor(t, func() bool { return b.received() == 2 })
+	b.send(t, a, 1, 84)
+	waitFor(t, func() bool { return a.received() == 1 })
+	if n := a.events.count(engine.EventHandshake); n != 1 {
+		t.Errorf("%d handshakes, want the one from before", n)
+	}
+	if to, _ := b.engine.Peer(a.private.Public()).Endpoint(); to.Addr.Port() != port {
+		t.Errorf("the other side still sends to %v", to.Addr)
+	}
+
+	taken := b.ListenPort()
+	if err := a.Apply(Change{ListenPort: &taken}); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("a port in use: %v", err)
+	}
+	a.send(t, b, 1, 84)
+	waitFor(t, func() bool { return b.received() == 3 })
+}
+
+// loopbackPair is a pair on real sockets of 127.0.0.1 and ::1.
+func loopbackPair(t *testing.T) [2]*side {
+	t.Helper()
+	return pairOf(t, newMemNet(), &testClock{start: time.Now()}, func(_ int, c *Config) {
+		c.ListenPort, c.ListenPacket, c.Clock = 0, new(scriptedHost).listen, nil
+	})
+}
+
+// aims tells a where b listens.
+func aims(t *testing.T, a, b *side) {
+	t.Helper()
+	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), b.ListenPort())
+	err := a.Apply(Change{Peers: []PeerChange{{PeerChange: engine.PeerChange{PublicKey: b.private.Public(), Endpoint: &to}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func freePort(t *testing.T) uint16 {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return portOf(c)
+}
+
+// waitFor polls until what real sockets bring is there.
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not happen in 20 s")
+		}
+	}
+}
