@@ -110,6 +110,7 @@ type Device struct {
 	work      handshakeQueue
 	sockets   sockets
 	endpoints endpoints
+	renewal   renewal
 
 	// configuring serialises what the engine wants to run alone.
 	configuring sync.Mutex
@@ -145,6 +146,7 @@ func New(c Config) (*Device, error) {
 	}
 	d.work.init()
 	d.timers.init()
+	d.renewal.init()
 	d.sockets.init(c.ListenPacket, c.ListenPort, d.log)
 	d.endpoints.init(c.Resolve, d)
 	d.apply(Change{PrivateKey: &c.PrivateKey, Peers: c.Peers})
@@ -191,6 +193,7 @@ func (d *Device) Apply(c Change) error {
 		if err := d.sockets.move(*c.ListenPort); err != nil {
 			return err
 		}
+		d.engine.ForgetSources()
 	}
 	d.apply(c)
 	return nil
@@ -247,7 +250,11 @@ func (d *Device) finish(out *engine.Output) {
 // act does what the engine asked for and empties the Output.
 func (d *Device) act(out *engine.Output) {
 	for i := range out.Datagrams {
-		d.transmit(out.Datagrams[i].Bytes, len(out.Datagrams[i].Bytes), out.Datagrams[i].To)
+		dg := &out.Datagrams[i]
+		sent := d.transmit(dg.Bytes, len(dg.Bytes), dg.To)
+		if !sent && dg.Initiator != nil {
+			d.tryOthers(dg)
+		}
 	}
 	for _, p := range out.Initiate {
 		d.work.initiate(p)
@@ -277,6 +284,7 @@ func (d *Device) event(e engine.Event) {
 		d.log.Debug("keys zeroed", "peer", e.Peer.Public().Short())
 	}
 	d.endpoints.event(e)
+	d.renewal.event(d, e)
 	if d.onEvent != nil {
 		d.onEvent(e)
 	}

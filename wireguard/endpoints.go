@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -49,7 +50,7 @@ type endpoints struct {
 type namedEndpoint struct {
 	host      string
 	port      uint16
-	addrs     []netip.Addr
+	addrs     []netip.AddrPort
 	due       time.Duration // when the address is to be changed, or never
 	lookup    time.Duration // the earliest time of the next lookup
 	pause     time.Duration // after that lookup
@@ -148,7 +149,8 @@ func (e *endpoints) tick(ctx context.Context, now time.Duration, tasks *sync.Wai
 				if stale {
 					e.refresh(ctx, k, n)
 				}
-				e.advance(k, n)
+				e.done(n)
+				e.advance(k)
 			})
 		}
 	}
@@ -186,36 +188,50 @@ func (e *endpoints) refresh(ctx context.Context, k key.Public, n *namedEndpoint)
 	n.pause = min(2*n.pause, maxLookupPause)
 	n.addrs = nil // advance may still read the old ones
 	for _, a := range addrs {
-		n.addrs = append(n.addrs, a.Unmap())
+		n.addrs = append(n.addrs, netip.AddrPortFrom(a.Unmap(), n.port))
 	}
 }
 
-// advance gives the peer the address behind its present one, or the first
-// after the last and after one that is none of the name's. A name without
-// addresses is due again with its next lookup.
-func (e *endpoints) advance(k key.Public, n *namedEndpoint) {
+// done ends a task. A name without addresses is due again with its next lookup.
+func (e *endpoints) done(n *namedEndpoint) {
 	e.mu.Lock()
 	n.resolving, n.due = false, never
 	if len(n.addrs) == 0 {
 		n.due = n.lookup
 	}
-	p := e.device.engine.Peer(k)
-	stale := e.named[k] != n
-	addrs := n.addrs
 	e.mu.Unlock()
 	e.device.timers.poke()
-	if p == nil || stale || len(addrs) == 0 {
-		return
+}
+
+// count is how many addresses a peer's name has.
+func (e *endpoints) count(k key.Public) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n := e.named[k]; n != nil {
+		return len(n.addrs)
+	}
+	return 0
+}
+
+// advance gives the peer the address behind its present one, or the first
+// after the last and after one that is none of the name's.
+func (e *endpoints) advance(k key.Public) (netip.AddrPort, bool) {
+	p := e.device.engine.Peer(k)
+	e.mu.Lock()
+	var addrs []netip.AddrPort
+	if n := e.named[k]; n != nil {
+		addrs = n.addrs
+	}
+	e.mu.Unlock()
+	if p == nil || len(addrs) == 0 {
+		return netip.AddrPort{}, false
 	}
 	next := 0
 	if present, ok := p.Endpoint(); ok {
-		for i, a := range addrs {
-			if present.Addr == netip.AddrPortFrom(a, n.port) {
-				next = (i + 1) % len(addrs)
-			}
-		}
+		next = (slices.Index(addrs, present.Addr) + 1) % len(addrs)
 	}
 	out := e.device.output()
-	p.TryEndpoint(e.device.clock(), netip.AddrPortFrom(addrs[next], n.port), out)
+	p.TryEndpoint(e.device.clock(), addrs[next], out)
 	e.device.finish(out)
+	return addrs[next], true
 }

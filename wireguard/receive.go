@@ -68,8 +68,8 @@ func (r *receiver) datagrams(now engine.Time, from engine.Endpoint, buf []byte, 
 func (r *receiver) classify(now engine.Time, from engine.Endpoint, msg []byte) {
 	d := r.device
 	if kind, ok := message.Classify(msg); !ok || kind != message.TypeData {
-		if d.engine.Admit(msg) && !d.work.handle(from, msg) {
-			d.engine.Drop(engine.DropBacklog)
+		if d.engine.Admit(now, from, msg, d.work.backlog(), &r.out) && !d.work.handle(from, msg) {
+			d.engine.Drop(engine.DropBacklog) // the other receiver was quicker
 		}
 		return
 	}

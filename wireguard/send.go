@@ -65,6 +65,17 @@ func (d *Device) stage(p *engine.Peer, now engine.Time, b *Batch) {
 	d.finish(out)
 }
 
+// tryOthers sends an initiation that the system refused to the other addresses
+// of the peer's name: a host without IPv6 must not wait for time-outs first.
+func (d *Device) tryOthers(dg *engine.Datagram) {
+	for range d.endpoints.count(dg.Initiator.Public()) - 1 {
+		to, ok := d.endpoints.advance(dg.Initiator.Public())
+		if !ok || d.transmit(dg.Bytes, len(dg.Bytes), engine.Endpoint{Addr: to}) {
+			return
+		}
+	}
+}
+
 // transmit sends datagrams of stride bytes each, of which the last may be
 // shorter, and reports whether the system took them.
 func (d *Device) transmit(datagrams []byte, stride int, to engine.Endpoint) bool {

@@ -90,13 +90,14 @@ func (s *sockets) move(port uint16) error {
 
 // renew opens new sockets on a new port, unless the port is configured: some
 // paths, like a NAT that lost its state, work again only from another one.
-func (s *sockets) renew() error {
+func (s *sockets) renew() (renewed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx == nil || s.wanted != 0 {
-		return nil
+		return false, nil
 	}
-	return s.replace(0)
+	err = s.replace(0)
+	return err == nil, err
 }
 
 // replace puts sockets on port in the place of the present ones.

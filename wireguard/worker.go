@@ -25,7 +25,7 @@ type handshakeQueue struct {
 	initiations []*engine.Peer // guarded by mu
 }
 
-// handshakeMessage is a copy of one initiation, response or cookie reply.
+// handshakeMessage is a copy of one initiation or response.
 type handshakeMessage struct {
 	from engine.Endpoint
 	buf  [message.InitiationSize]byte
@@ -51,6 +51,11 @@ func (q *handshakeQueue) handle(from engine.Endpoint, msg []byte) bool {
 		q.free.Put(m)
 		return false
 	}
+}
+
+// backlog is how many messages wait.
+func (q *handshakeQueue) backlog() engine.Backlog {
+	return engine.Backlog{Waiting: len(q.messages), Limit: cap(q.messages)}
 }
 
 // initiate queues an initiation.

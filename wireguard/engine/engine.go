@@ -7,7 +7,7 @@
 //
 // Start at Engine. What arrives goes through
 //
-//	Admit -> Handshake                         (initiation, response, cookie reply)
+//	Admit -> Handshake                         (initiation, response)
 //	Find -> Keypair.Open -> Commit -> Police   (data)
 //
 // and what leaves through
@@ -47,6 +47,7 @@ package engine
 import (
 	"encoding/binary"
 	"io"
+	"math"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -120,11 +121,13 @@ type Engine struct {
 	mtu     int
 	newLock func() Locker
 
-	identity atomic.Pointer[handshake.Identity] // nil without a private key
-	peers    atomic.Pointer[map[key.Public]*Peer]
-	routes   atomic.Pointer[bart.Table[*Peer]]
-	indices  indexTable
-	drops    [dropReasons]atomic.Uint64
+	identity  atomic.Pointer[handshake.Identity] // nil without a private key
+	peers     atomic.Pointer[map[key.Public]*Peer]
+	routes    atomic.Pointer[bart.Table[*Peer]]
+	indices   indexTable
+	admission admission
+	heard     atomic.Int64 // nanoseconds on the boot clock
+	drops     [dropReasons]atomic.Uint64
 
 	up bool // guarded by the rule that Apply, Up, Down and Suspend run alone
 }
@@ -135,6 +138,8 @@ func New(c Config) *Engine {
 	if e.newLock == nil {
 		e.newLock = func() Locker { return unlocked{} }
 	}
+	e.admission.lock = e.newLock()
+	e.heard.Store(math.MinInt64)
 	e.peers.Store(&map[key.Public]*Peer{})
 	e.routes.Store(new(bart.Table[*Peer]))
 	return e
@@ -157,6 +162,20 @@ func (e *Engine) Route(dst netip.Addr) *Peer {
 		return nil
 	}
 	return p
+}
+
+// LastHeard is when any peer last sent an authenticated message, on the boot
+// clock. It takes no lock.
+func (e *Engine) LastHeard() time.Duration { return time.Duration(e.heard.Load()) }
+
+// ForgetSources lets the system choose every local address again, as after a
+// change of the sockets. It locks each peer in turn.
+func (e *Engine) ForgetSources() {
+	for _, p := range *e.peers.Load() {
+		p.lock.Lock()
+		p.forgetSource()
+		p.lock.Unlock()
+	}
 }
 
 // Up starts the engine: what is staged leaves, and peers with a persistent

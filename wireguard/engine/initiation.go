@@ -67,7 +67,9 @@ func (p *Peer) Initiate(now Time, out *Output) {
 	p.timers.retransmit = now.Boot + RekeyTimeout + p.engine.jitter()
 	p.authSent(now)
 	p.send(b, out)
-	out.Events = append(out.Events, Event{Kind: EventInitiation, Peer: p, Attempt: p.timers.attempts + 1})
+	out.Datagrams[len(out.Datagrams)-1].Initiator = p
+	p.unanswered++
+	out.Events = append(out.Events, Event{Kind: EventInitiation, Peer: p, Attempt: p.unanswered})
 }
 
 // prepareInitiation takes what an initiation is made of.
@@ -89,7 +91,6 @@ func (p *Peer) prepareInitiation(now Time, out *Output) (
 		p.timers.retransmit = now.Boot + RekeyTimeout + p.engine.jitter()
 		p.traversal(now)
 		p.engine.Drop(DropEndpoint)
-		out.Events = append(out.Events, Event{Kind: EventInitiation, Peer: p, Attempt: p.timers.attempts + 1})
 		return
 	}
 	ephemeral, err := p.engine.ephemeral()

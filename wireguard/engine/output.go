@@ -21,6 +21,9 @@ type Output struct {
 type Datagram struct {
 	To    Endpoint
 	Bytes []byte
+	// Initiator is whose initiation this is, nil for anything else. One that
+	// can't be sent may go to another address of the peer.
+	Initiator *Peer
 }
 
 // Reset makes room for the next use and keeps the memory.
@@ -59,7 +62,8 @@ type EventKind uint8
 
 // The kinds.
 const (
-	// EventInitiation: an initiation was made; Attempt counts from 1.
+	// EventInitiation: an initiation leaves. Attempt counts them, from 1, since
+	// the peer was last heard.
 	EventInitiation EventKind = iota + 1
 	// EventHandshake: a session was confirmed; it carries data from now on.
 	EventHandshake

@@ -34,6 +34,7 @@ type Peer struct {
 	pending        *initiation         // our newest initiation, not yet answered
 	late           *initiation         // the one before it, still answerable
 	wanted         bool                // an initiation was asked for and not yet made
+	unanswered     int                 // initiations since the peer was last heard
 	lastStamp      handshake.Timestamp // of our own initiations
 	newestStamp    handshake.Timestamp // of the peer's; lives as long as the Peer does
 	lastAccepted   time.Duration       // when the peer's last initiation was accepted

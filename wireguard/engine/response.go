@@ -8,7 +8,7 @@ import (
 	"github.com/wimble-proxy/wimble/wireguard/message"
 )
 
-// Handshake handles an initiation, response or cookie reply that Admit let in.
+// Handshake handles an initiation or a response that Admit let in.
 // It costs up to five Diffie-Hellman computations, for which no lock is held.
 func (e *Engine) Handshake(now Time, from Endpoint, msg []byte, out *Output) {
 	switch kind, _ := message.Classify(msg); kind {
@@ -16,8 +16,6 @@ func (e *Engine) Handshake(now Time, from Endpoint, msg []byte, out *Output) {
 		e.acceptInitiation(now, from, msg, out)
 	case message.TypeResponse:
 		e.acceptResponse(now, from, msg, out)
-	case message.TypeCookieReply:
-		e.acceptCookieReply(now, msg)
 	default:
 		e.Drop(DropClassify)
 	}
@@ -133,21 +131,4 @@ func (p *Peer) respond(now Time, a answer, sender uint32, response *message.Resp
 	p.signer.Sign(now.Boot, a.remote, b)
 	p.authSent(now)
 	p.send(b, out)
-}
-
-// acceptCookieReply keeps a cookie for the next initiation or response. It
-// moves no endpoint, timer or counter (Whitepaper, 5.4.7).
-func (e *Engine) acceptCookieReply(now Time, msg []byte) {
-	m, ok := message.ParseCookieReply(msg)
-	p := e.indices.find(m.Receiver).peer
-	if !ok || p == nil {
-		e.Drop(DropState)
-		return
-	}
-	p.lock.Lock()
-	accepted := p.remote != nil && p.signer.Accept(now.Boot, p.remote, &m)
-	p.lock.Unlock()
-	if !accepted {
-		e.Drop(DropInvalid)
-	}
 }

@@ -58,6 +58,8 @@ func (p *Peer) authSent(now Time) {
 // authReceived: any authenticated message of theirs shows that they live.
 func (p *Peer) authReceived(now Time) {
 	p.timers.newHandshake = never
+	p.unanswered = 0
+	p.engine.heard.Store(int64(now.Boot))
 	p.traversal(now)
 }
 
