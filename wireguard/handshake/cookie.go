@@ -22,7 +22,7 @@ const cookieLife = 120 * time.Second
 // the address that it sends from. The zero value is ready.
 type Cookies struct {
 	secret    [32]byte
-	born      time.Duration
+	born      time.Duration // When secret was made.
 	hasSecret bool
 }
 
@@ -45,7 +45,6 @@ func (c *Cookies) CheckMAC2(now time.Duration, from netip.AddrPort, msg []byte) 
 func (c *Cookies) Reply(now time.Duration, id *Identity, from netip.AddrPort, msg []byte, rand io.Reader) (message.CookieReply, error) {
 	if !c.alive(now) {
 		if _, err := io.ReadFull(rand, c.secret[:]); err != nil {
-			c.hasSecret = false
 			return message.CookieReply{}, fmt.Errorf("random bytes for a cookie secret: %w", err)
 		}
 		c.born, c.hasSecret = now, true
@@ -73,10 +72,5 @@ func (c *Cookies) cookie(from netip.AddrPort) [message.MACSize]byte {
 }
 
 func newXAEAD(k *[32]byte) cipher.AEAD {
-	aead, err := chacha20poly1305.NewX(k[:])
-	if err != nil {
-		// Only GODEBUG=fips140=only leads here, a mode without WireGuard.
-		panic("handshake: no XChaCha20-Poly1305 in this process: " + err.Error())
-	}
-	return aead
+	return usable(chacha20poly1305.NewX(k[:]))
 }

@@ -5,7 +5,8 @@ import (
 	"github.com/wimble-proxy/wimble/wireguard/message"
 )
 
-// Initiator is a handshake that we began and that waits for the response.
+// Initiator is a handshake that we began and that waits for the response. It is
+// not safe for concurrent use; a copy is a handshake of its own.
 type Initiator struct {
 	state     state
 	ephemeral key.Private

@@ -30,31 +30,30 @@ func (id *Identity) CheckMAC1(msg []byte) bool {
 // 5.4.4), and keeps the cookie that the peer has sent. The zero value is ready.
 type Signer struct {
 	mac1     [message.MACSize]byte // Of the last message signed.
-	awaiting bool                  // A cookie reply to that message would be the first.
+	awaiting bool                  // No reply to that message was accepted yet.
 
 	cookie    [message.MACSize]byte
-	gotCookie time.Duration
+	gotCookie time.Duration // When it came.
 	hasCookie bool
 }
 
 // Sign writes mac1 and mac2 into the end of msg, an initiation or a response to
 // r. mac2 is zero without a cookie younger than 115 s.
 func (s *Signer) Sign(now time.Duration, r *Remote, msg []byte) {
-	mac2 := msg[len(msg)-message.MACSize:]
-	mac1 := msg[len(msg)-2*message.MACSize : len(msg)-message.MACSize]
+	mac1, mac2 := len(msg)-2*message.MACSize, len(msg)-message.MACSize
 
-	s.mac1 = mac(r.labels.mac1[:], msg[:len(msg)-2*message.MACSize])
+	s.mac1 = mac(r.labels.mac1[:], msg[:mac1])
 	s.awaiting = true
-	copy(mac1, s.mac1[:])
+	copy(msg[mac1:mac2], s.mac1[:])
 
-	clear(mac2)
+	clear(msg[mac2:])
 	if s.hasCookie && now-s.gotCookie >= cookieUse {
 		clear(s.cookie[:])
 		s.hasCookie = false
 	}
 	if s.hasCookie {
-		sum := mac(s.cookie[:], msg[:len(msg)-message.MACSize])
-		copy(mac2, sum[:])
+		sum := mac(s.cookie[:], msg[:mac2])
+		copy(msg[mac2:], sum[:])
 	}
 }
 

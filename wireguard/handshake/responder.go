@@ -7,7 +7,7 @@ import (
 
 // Responder is a handshake that another began. Its steps are [Receive], a look
 // for the peer by Static, Authenticate, the caller's rules on timestamps, and
-// Respond.
+// Respond. It is not safe for concurrent use.
 type Responder struct {
 	state         state
 	initiation    message.Initiation

@@ -114,7 +114,11 @@ func (s *state) split() (initiator, responder [32]byte) {
 var zeroNonce [chacha20poly1305.NonceSize]byte
 
 func newAEAD(k *[32]byte) cipher.AEAD {
-	aead, err := chacha20poly1305.New(k[:])
+	return usable(chacha20poly1305.New(k[:]))
+}
+
+// usable is a cipher made with a key of the right size.
+func usable(aead cipher.AEAD, err error) cipher.AEAD {
 	if err != nil {
 		// Only GODEBUG=fips140=only leads here, a mode without WireGuard.
 		panic("handshake: no ChaCha20-Poly1305 in this process: " + err.Error())

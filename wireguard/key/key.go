@@ -4,10 +4,10 @@
 // hashing, ciphers and files belong to its callers.
 //
 // No verb of fmt, no logger and no encoder prints a secret: Bytes and Base64
-// are the only ways to it. It is kept in a function value, because fmt reaches
-// past every method and pointer, for one in an unexported field of a printed
-// struct, but reflection does not look into a function. Nor does == compare
-// one, so that the compiler refuses comparisons that take time by content.
+// are the only ways to it. It is kept in a function value. Where fmt can call
+// no method, as on an unexported field of a printed struct, it follows pointers,
+// but it does not look into functions. And functions have no ==, so that the
+// compiler refuses comparisons that would take time by content.
 //
 // The memory of a secret is freed by the garbage collector and not overwritten:
 // copies of a key share it, and crypto/ecdh does not let its own be overwritten.

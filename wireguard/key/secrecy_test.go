@@ -71,14 +71,19 @@ func TestFmtPrintsNoSecret(t *testing.T) {
 }
 
 func TestPlaceholder(t *testing.T) {
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		if got := fmt.Sprintf(verb, key.PrivateFrom(counting)); got != "(private key)" {
-			t.Errorf("%s of a private key: %q", verb, got)
+	check := func(k fmt.Formatter, want string) {
+		t.Helper()
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			if got := fmt.Sprintf(verb, k); got != want {
+				t.Errorf("%s prints %q, want %q", verb, got, want)
+			}
 		}
-		if got := fmt.Sprintf(verb, key.PresharedFrom(counting)); got != "(preshared key)" {
-			t.Errorf("%s of a preshared key: %q", verb, got)
+		if got, err := json.Marshal(k); err != nil || string(got) != `"`+want+`"` {
+			t.Errorf("in JSON %s, %v, want %q", got, err, want)
 		}
 	}
+	check(key.PrivateFrom(counting), "(private key)")
+	check(key.PresharedFrom(counting), "(preshared key)")
 }
 
 func TestLogsAndEncodersWriteNoSecret(t *testing.T) {

@@ -1,0 +1,135 @@
+package wireguard
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wimble-proxy/wimble/wireguard/engine"
+)
+
+// stubbornConn is a socket of the system that refuses some sends.
+type stubbornConn struct {
+	*net.UDPConn
+	refuse func(b, oob []byte, to netip.AddrPort) error
+	calls  atomic.Int32
+}
+
+func (c *stubbornConn) WriteMsgUDPAddrPort(b, oob []byte, to netip.AddrPort) (int, int, error) {
+	c.calls.Add(1)
+	if err := c.refuse(b, oob, to); err != nil {
+		return 0, 0, &net.OpError{Op: "write", Net: "udp", Err: err}
+	}
+	return c.UDPConn.WriteMsgUDPAddrPort(b, oob, to)
+}
+
+func stubbornSocket(t *testing.T, refuse func(b, oob []byte, to netip.AddrPort) error) (*socket, *stubbornConn) {
+	t.Helper()
+	c, err := listenUDP(t.Context(), "udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stubborn := &stubbornConn{UDPConn: c.(*net.UDPConn), refuse: refuse}
+	s := &socket{conn: stubborn, closed: make(chan struct{})}
+	s.setup(slog.New(slog.DiscardHandler))
+	t.Cleanup(s.close)
+	return s, stubborn
+}
+
+// TestSegmentFallback: where the kernel does not segment, the same batch
+// leaves singly, other endpoints are not touched, and it is tried again later.
+func TestSegmentFallback(t *testing.T) {
+	const stride, count = 1452, 10
+	for _, refusal := range []error{unix.EIO, unix.EINVAL, unix.EMSGSIZE} {
+		b, other := loopbackSocket(t, "udp4", "127.0.0.1"), loopbackSocket(t, "udp4", "127.0.0.1")
+		to := b.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+		s, conn := stubbornSocket(t, func(msg, _ []byte, at netip.AddrPort) error {
+			if at == to && len(msg) > stride {
+				return refusal
+			}
+			return nil
+		})
+		if !s.segment {
+			t.Fatal("this kernel has no UDP_SEGMENT: the fallback can't be tested")
+		}
+		batch := bytes.Repeat([]byte{7}, count*stride)
+		for round, wantCalls := range []int32{1 + count, count} {
+			conn.calls.Store(0)
+			if err := s.send(batch, stride, engine.Endpoint{Addr: to}); err != nil {
+				t.Fatalf("%v, round %d: %v", refusal, round, err)
+			}
+			if got := conn.calls.Load(); got != wantCalls {
+				t.Errorf("%v, round %d: %d calls, want %d", refusal, round, got, wantCalls)
+			}
+			for got := 0; got < len(batch); {
+				n, _, _, err := b.receive(make([]byte, largeBuffer))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got += n
+			}
+		}
+		conn.calls.Store(0)
+		if err := s.send(batch, stride, engine.Endpoint{Addr: other.conn.LocalAddr().(*net.UDPAddr).AddrPort()}); err != nil || conn.calls.Load() != 1 {
+			t.Errorf("%v: another endpoint took %d calls (%v), want 1", refusal, conn.calls.Load(), err)
+		}
+		s.plain.mu.Lock()
+		s.plain.until[to] = time.Now().Add(-time.Second)
+		s.plain.mu.Unlock()
+		conn.calls.Store(0)
+		if err := s.send(batch, stride, engine.Endpoint{Addr: to}); err != nil || conn.calls.Load() != 1+count {
+			t.Errorf("%v: a minute later it took %d calls (%v), want one packed try again", refusal, conn.calls.Load(), err)
+		}
+	}
+}
+
+// TestSegmentErrorIsReported: an error that has nothing to do with segments
+// is no reason to send a batch ten times.
+func TestSegmentErrorIsReported(t *testing.T) {
+	s, conn := stubbornSocket(t, func(_, _ []byte, _ netip.AddrPort) error { return unix.ENETUNREACH })
+	to := engine.Endpoint{Addr: netip.MustParseAddrPort("127.0.0.1:9")}
+	if err := s.send(make([]byte, 2000), 1000, to); !errors.Is(err, unix.ENETUNREACH) || conn.calls.Load() != 1 {
+		t.Errorf("error %v after %d calls, want ENETUNREACH after one", err, conn.calls.Load())
+	}
+}
+
+// TestStickySource: what arrived at 127.0.0.2 is answered from 127.0.0.2, and
+// from any address once the host does not have that one any more.
+func TestStickySource(t *testing.T) {
+	for _, family := range []struct{ network, listen, spoken string }{
+		{"udp4", "0.0.0.0", "127.0.0.2"},
+		{"udp6", "[::]", "::1"},
+	} {
+		server := loopbackSocket(t, family.network, family.listen)
+		client := loopbackSocket(t, family.network, family.listen)
+		at := netip.AddrPortFrom(netip.MustParseAddr(family.spoken), portOf(server.conn))
+		if err := client.send([]byte("hello"), 5, engine.Endpoint{Addr: at}); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 100)
+		_, _, from, err := server.receive(buf)
+		if err != nil || from.Source != at.Addr() {
+			t.Fatalf("source %v (%v), want %v", from.Source, err, at.Addr())
+		}
+		if err := server.send([]byte("answer"), 6, from); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, from, err := client.receive(buf); err != nil || from.Addr != at {
+			t.Errorf("answered from %v (%v), want %v", from.Addr, err, at)
+		}
+		from.Source = map[string]netip.Addr{"udp4": netip.MustParseAddr("203.0.113.1"), "udp6": netip.MustParseAddr("2001:db8::1")}[family.network]
+		if err := server.send([]byte("answer"), 6, from); err != nil {
+			t.Errorf("an address that went away: %v", err)
+		}
+		if _, _, _, err := client.receive(buf); err != nil {
+			t.Error(err)
+		}
+	}
+}
