@@ -115,6 +115,7 @@ type Device struct {
 	// configuring serialises what the engine wants to run alone.
 	configuring sync.Mutex
 	ran         atomic.Bool
+	ready       chan struct{} // closed by Run
 }
 
 // New returns a Device that does not run yet. It costs a Diffie-Hellman
@@ -140,6 +141,7 @@ func New(c Config) (*Device, error) {
 	}
 	d := &Device{
 		mtu: c.MTU, deliver: c.Deliver, onEvent: c.OnEvent, log: c.Logger, clock: c.Clock,
+		ready: make(chan struct{}),
 		engine: engine.New(engine.Config{
 			Rand: c.Rand, MTU: c.MTU, NewLock: func() engine.Locker { return new(sync.Mutex) },
 		}),
@@ -170,12 +172,16 @@ func (d *Device) Run(ctx context.Context) error {
 	tasks.Go(func() { d.runTimers(ctx, &tasks) })
 
 	d.configure(func(out *engine.Output) { d.engine.Up(d.clock(), out) })
+	close(d.ready)
 	<-ctx.Done()
 	d.sockets.close()
 	tasks.Wait()
 	d.configure(func(*engine.Output) { d.engine.Down() })
 	return nil
 }
+
+// Ready is closed when Run has its sockets open and packets can be sent.
+func (d *Device) Ready() <-chan struct{} { return d.ready }
 
 // configure runs f alone and then does what the engine wants done.
 func (d *Device) configure(f func(out *engine.Output)) {
