@@ -1,0 +1,207 @@
+package forward
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// stallCheck is how often a source is looked at while its data is stuck in a write. Nobody reads from it meanwhile, so a
+// reset would otherwise go unseen; it has to reach the other side within a second.
+const stallCheck = 500 * time.Millisecond
+
+// pair is one run of a Relay: two connections, two directions.
+type pair struct {
+	relay    *Relay
+	up, down *direction
+	ended    sync.Once // whoever comes first closes the connections; the others wait for it
+
+	mu       sync.Mutex // guards what follows, and the fields of both directions that say so
+	timer    *time.Timer
+	checking bool      // the timer is due within stallCheck, not at the idle limit
+	moved    time.Time // when a byte moved last
+	over     int       // directions that are
+	closed   bool
+	err      error // why a stream broke off: the first reason
+	panicked error
+}
+
+// direction is one half of a pair: what is read from src is written to dst.
+type direction struct {
+	src, dst net.Conn
+	wait     func() error // blocks until src is readable; nil if src can't tell
+	small    []byte       // used when there is no buffer to be had, made on first use
+
+	// The pair's mutex guards these.
+	writing bool
+	whole   bool // src ended its stream, and all of it was written
+	bytes   int64
+}
+
+func newPair(r *Relay, client, target net.Conn) *pair {
+	p := &pair{
+		relay: r,
+		up:    &direction{src: client, dst: target, wait: waiter(client)},
+		down:  &direction{src: target, dst: client, wait: waiter(target)},
+		moved: time.Now(),
+	}
+	// The timer may fire before the field is set.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(r.idle(), p.check)
+	return p
+}
+
+// carry copies one direction until it is over.
+func (p *pair) carry(d *direction) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.mu.Lock()
+			p.panicked = fmt.Errorf("%v\n\n%s", v, debug.Stack())
+			p.mu.Unlock()
+			p.end(nil)
+		}
+	}()
+	for {
+		readErr, writeErr := p.move(d)
+		switch {
+		case writeErr != nil:
+			// What dst sent before it went away may still be on its way to src: the other direction finds its end.
+			p.finish(d, false, fmt.Errorf("forward: write: %w", writeErr))
+			return
+		case readErr == io.EOF:
+			// A failure shows in the other direction; a dst that can't do it gets its end of stream when the pair ends.
+			_ = CloseWrite(d.dst)
+			p.finish(d, true, nil)
+			return
+		case readErr != nil:
+			p.end(fmt.Errorf("forward: read: %w", readErr))
+			return
+		}
+	}
+}
+
+// move takes one buffer's worth of data from src to dst. The buffer is only held from when there is data until it is
+// written.
+func (p *pair) move(d *direction) (readErr, writeErr error) {
+	var buf []byte
+	if d.wait != nil {
+		if err := d.wait(); err != nil {
+			return err, nil
+		}
+		if large := p.relay.buffers.take(p.relay.MaxBuffers); large != nil {
+			defer p.relay.buffers.give(large)
+			buf = large[:]
+		}
+	}
+	if buf == nil {
+		if d.small == nil {
+			d.small = make([]byte, smallSize)
+		}
+		buf = d.small
+	}
+	n, readErr := d.src.Read(buf)
+	if n > 0 {
+		writeErr = p.write(d, buf[:n])
+	}
+	return readErr, writeErr
+}
+
+// write writes b to dst and keeps account of it.
+func (p *pair) write(d *direction, b []byte) error {
+	p.mu.Lock()
+	d.writing = true
+	p.moved = time.Now()
+	if !p.checking && !p.closed {
+		p.checking = true
+		p.timer.Reset(stallCheck)
+	}
+	p.mu.Unlock()
+
+	n, err := d.dst.Write(b)
+
+	p.mu.Lock()
+	d.writing = false
+	d.bytes += int64(n)
+	p.moved = time.Now()
+	p.mu.Unlock()
+	return err
+}
+
+// finish notes that a direction is over, and why if its stream is not whole. From now on the half-closed limit holds.
+func (p *pair) finish(d *direction, whole bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d.whole = whole
+	if p.err == nil {
+		p.err = err
+	}
+	p.over++
+	p.moved = time.Now()
+	if !p.checking && !p.closed {
+		p.timer.Reset(p.relay.halfClosed())
+	}
+}
+
+// check runs when the timer fires: it ends a pair that is idle, or of which a source is gone while its data is stuck.
+func (p *pair) check() {
+	if err := p.verdict(); err != nil {
+		p.end(err)
+	}
+}
+
+// verdict returns why the pair has to end, or nil after it set the timer for the next check.
+func (p *pair) verdict() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	limit := p.relay.idle()
+	if p.over > 0 {
+		limit = p.relay.halfClosed()
+	}
+	next := limit - time.Since(p.moved)
+	if next <= 0 {
+		return ErrIdle
+	}
+	p.checking = p.up.writing || p.down.writing
+	if p.checking {
+		next = min(next, stallCheck)
+	}
+	for _, d := range []*direction{p.up, p.down} {
+		if d.writing && failed(d.src) {
+			return errFailed
+		}
+	}
+	p.timer.Reset(next)
+	return nil
+}
+
+// end closes both connections, and so wakes whoever waits on one. Only the first call has an effect; when a later one
+// returns, the connections are closed too.
+func (p *pair) end(err error) {
+	p.ended.Do(func() {
+		p.mu.Lock()
+		p.closed = true
+		p.timer.Stop()
+		if p.err == nil {
+			p.err = err
+		}
+		broken := [...]bool{!p.up.whole, !p.down.whole}
+		p.mu.Unlock()
+
+		for i, d := range []*direction{p.up, p.down} {
+			if broken[i] {
+				resetOnClose(d.dst)
+			}
+		}
+		for _, d := range []*direction{p.up, p.down} {
+			_ = d.dst.SetDeadline(time.Unix(1, 0)) // a connection need not wake its callers on Close
+			_ = d.dst.Close()
+		}
+	})
+}
