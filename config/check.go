@@ -143,7 +143,14 @@ func (c *checker) checkAllowedIPs() error {
 		}
 		for n, prefix := range peer.AllowedIPs {
 			owner, taken := owners[prefix]
-			if taken {
+			switch {
+			case taken && owner == i:
+				return &Error{
+					At:     c.locate(i, keyAllowedIPs, n),
+					Cause:  fmt.Errorf("%s is given twice", prefix),
+					Remedy: "keep one",
+				}
+			case taken:
 				return &Error{
 					At:     c.locate(i, keyAllowedIPs, n),
 					Cause:  fmt.Errorf("%s is in the list of peer %d already", prefix, owner+1),

@@ -14,8 +14,8 @@ func TestFileMode(t *testing.T) {
 	}{
 		{0o600, ""},
 		{0o640, ""}, // As wg-quick, which leaves the group to the administrator.
-		{0o644, "other users have access to this file, which holds a private key (mode 0644): chmod 600 it"},
-		{0o602, "other users have access to this file, which holds a private key (mode 0602): chmod 600 it"},
+		{0o644, "other users have access to this file, which holds a secret key (mode 0644): chmod 600 it"},
+		{0o602, "other users have access to this file, which holds a secret key (mode 0602): chmod 600 it"},
 	} {
 		path := writeFile(t, "wg0.conf", test.mode)
 		_, warnings, err := ReadWireGuard(path)

@@ -1,6 +1,40 @@
 package config
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
+
+// unknown is the error for a name that no key or section of a file has. It is
+// shown when it is harmless or nearly a known one.
+func unknown(place Place, kind, name string, known []string, harmless bool) error {
+	e := &Error{At: place, Cause: fmt.Errorf("unknown %s %.40q", kind, name)}
+	if guess := suggest(name, known); guess != "" {
+		e.Remedy = "did you mean " + guess + "?"
+		return e
+	}
+	if !harmless {
+		e.Cause = fmt.Errorf("unknown %s (not shown, it may be a key)", kind)
+	}
+	e.Remedy = "known here: " + strings.Join(known, ", ")
+	return e
+}
+
+// isHarmless reports whether name is a word that is unlike a key or a good part
+// of one, and may be shown: short, and without a digit but at its end.
+func isHarmless(name string) bool {
+	const longest = 24
+	if name == "" || len(name) > longest {
+		return false
+	}
+	letters := strings.TrimRight(name, "0123456789")
+	for i := range len(letters) {
+		if !isWord(letters[i]) || '0' <= letters[i] && letters[i] <= '9' {
+			return false
+		}
+	}
+	return true
+}
 
 // suggest is the word that a misspelt one was most likely meant to be, or "".
 // Case, "-" and "_" do not count, so that the spelling of another format leads
@@ -13,7 +47,7 @@ func suggest(misspelt string, words []string) string {
 		if len(misspelt) >= len(word)+nearest {
 			continue // Nor is it worth the time, however long it is.
 		}
-		d := distance(misspelt, strings.ToLower(word))
+		d := distance(misspelt, strings.ToLower(plain.Replace(word)))
 		// Of a short word, two mistakes leave nothing.
 		if d < nearest && 2*d < len(word) {
 			best, nearest = word, d

@@ -1,18 +1,21 @@
 // Package config turns configuration files into plain, checked values: begin
-// with [ReadWireGuard], or with [ParseWireGuard] for a text at hand, and hand
-// the [Tunnel] to package netstack.
+// with [Read], or with [Parse] for a text at hand, which take TOML and wg-quick
+// files alike and give a [Config]. For a single tunnel without listeners there
+// are [ReadWireGuard] and [ParseWireGuard]; package netstack takes the [Tunnel].
+// [Describe] tells a person what a configuration does, and [Diff] a running
+// program what another one changes.
 //
 // What it returns has passed every check that needs no network, so that the
 // packages behind it need none of their own for what a person wrote. What it
 // refuses is an [Error], which says where, why, and what would be right; what
 // it accepts with a doubt comes with a [Warning].
 //
-// The text of neither holds a private or preshared key or a part of one,
-// whatever is wrong with the file, nor does a printed Tunnel.
+// The text of neither holds a private or preshared key, a password or a part
+// of one, whatever is wrong with the file, nor does a printed Config.
 //
-// Nothing runs here. The package reads the file that it is told to read, opens
-// no socket, resolves no name, and executes none of the commands that a wg-quick
-// file may hold.
+// Nothing runs here. The package reads the file that it is told to read and
+// those that are named in it, opens no socket, resolves no name, and executes
+// none of the commands that a wg-quick file may hold.
 package config
 
 import (
@@ -25,8 +28,8 @@ import (
 // Tunnel is one WireGuard interface with its peers. The functions of this
 // package return only tunnels that fulfil what the comments of the fields say.
 type Tunnel struct {
-	// Name is the file's base name without ".conf", as wg-quick(8) names the
-	// interface.
+	// Name is the one that is given, or else the file's base name without
+	// ".conf", as wg-quick(8) names the interface, or ".toml".
 	Name string
 
 	// PrivateKey is never zero.

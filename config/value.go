@@ -92,6 +92,26 @@ func mapped(addr netip.Addr) error {
 	}
 }
 
+// parseNetwork reads a network with no bits behind its length.
+func parseNetwork(s string) (netip.Prefix, error) {
+	prefix, err := parsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return masked(prefix)
+}
+
+// masked refuses a prefix with bits set behind its length.
+func masked(prefix netip.Prefix) (netip.Prefix, error) {
+	if network := prefix.Masked(); network != prefix {
+		return netip.Prefix{}, &Error{
+			Cause:  fmt.Errorf("%s has bits set behind its length", prefix),
+			Remedy: fmt.Sprintf("write %s, or %s for the one address", network, netip.PrefixFrom(prefix.Addr(), prefix.Addr().BitLen())),
+		}
+	}
+	return prefix, nil
+}
+
 // parseAddress reads one of the tunnel's own addresses.
 func parseAddress(s string) (netip.Prefix, error) {
 	prefix, err := parsePrefix(s)

@@ -59,9 +59,23 @@ type wireGuardParser struct {
 // lists with blanks for commas, with holes or with nothing. What configures the
 // host, as PostUp and Table, is not used, which one warning says.
 func ParseWireGuard(name string, text []byte) (Tunnel, []Warning, error) {
-	clean, err := cleanText(name, text)
+	p, err := parseWireGuard(name, text)
 	if err != nil {
 		return Tunnel{}, nil, err
+	}
+	warnings, err := check(&p.tunnel, p.locate)
+	if err != nil {
+		return Tunnel{}, nil, err
+	}
+	return p.tunnel, append(p.warnings, warnings...), nil
+}
+
+// parseWireGuard reads every value of a file, and leaves it to the caller to
+// check them against each other.
+func parseWireGuard(name string, text []byte) (*wireGuardParser, error) {
+	clean, err := cleanText(name, text)
+	if err != nil {
+		return nil, err
 	}
 	p := &wireGuardParser{
 		file:   name,
@@ -71,22 +85,18 @@ func ParseWireGuard(name string, text []byte) (Tunnel, []Warning, error) {
 	for line := range strings.Lines(clean) {
 		p.line++
 		if err := p.readLine(line); err != nil {
-			return Tunnel{}, nil, err
+			return nil, err
 		}
 	}
 	if p.iface.line == 0 {
-		return Tunnel{}, nil, &Error{
+		return nil, &Error{
 			At:     Place{File: name},
 			Cause:  errors.New("there is no [Interface] section"),
 			Remedy: "is this the WireGuard file?",
 		}
 	}
 	p.warnUnused()
-	warnings, err := check(&p.tunnel, p.locate)
-	if err != nil {
-		return Tunnel{}, nil, err
-	}
-	return p.tunnel, append(p.warnings, warnings...), nil
+	return p, nil
 }
 
 func newSection(title string, keys []string) *section {
@@ -157,7 +167,7 @@ func (p *wireGuardParser) readHeader(line string) error {
 		p.peers = append(p.peers, newSection(fmt.Sprintf("%s %d", titlePeer, len(p.tunnel.Peers)), peerKeys))
 		p.current = p.peers[len(p.peers)-1]
 	default:
-		return p.unknown("section", name, []string{titleInterface, titlePeer}, isHarmless(name))
+		return unknown(p.place(""), "section", name, []string{titleInterface, titlePeer}, isHarmless(name))
 	}
 	if p.current.line == 0 {
 		p.current.line = p.line
@@ -319,28 +329,13 @@ func (p *wireGuardParser) unknownKey(name, value string) error {
 	if elsewhere == "" {
 		// The first "=" may be the end of a key in base64.
 		harmless := isHarmless(name) && value != "" && !strings.Contains(value, "=")
-		return p.unknown("key", name, p.current.keys, harmless)
+		return unknown(p.place(""), "key", name, p.current.keys, harmless)
 	}
 	return &Error{
 		At:     p.place(""),
 		Cause:  fmt.Errorf("%s is a key of [%s]", elsewhere, title),
 		Remedy: "move the line there",
 	}
-}
-
-// unknown is the error for a name that no key or section of a file has. It is
-// shown when it is harmless or nearly a known one.
-func (p *wireGuardParser) unknown(kind, name string, known []string, harmless bool) error {
-	e := &Error{At: p.place(""), Cause: fmt.Errorf("unknown %s %.40q", kind, name)}
-	if guess := suggest(name, known); guess != "" {
-		e.Remedy = "did you mean " + guess + "?"
-		return e
-	}
-	if !harmless {
-		e.Cause = fmt.Errorf("unknown %s (not shown, it may be a key)", kind)
-	}
-	e.Remedy = "known here: " + strings.Join(known, ", ")
-	return e
 }
 
 // find is the key of the list that equals name in any case, or "".
@@ -351,20 +346,4 @@ func find(keys []string, name string) string {
 		}
 	}
 	return ""
-}
-
-// isHarmless reports whether name is a word that is unlike a key or a good part
-// of one, and may be shown: short, and without a digit but at its end.
-func isHarmless(name string) bool {
-	const longest = 24
-	if name == "" || len(name) > longest {
-		return false
-	}
-	letters := strings.TrimRight(name, "0123456789")
-	for i := range len(letters) {
-		if !isWord(letters[i]) || '0' <= letters[i] && letters[i] <= '9' {
-			return false
-		}
-	}
-	return true
 }

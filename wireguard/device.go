@@ -26,6 +26,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -62,7 +63,7 @@ type Config struct {
 	Deliver func(packets [][]byte)
 	// OnEvent is told what happens to peers. It is called by several
 	// goroutines without any lock and must return soon. Nil is allowed.
-	OnEvent func(engine.Event)
+	OnEvent func(Event)
 	// Logger gets handshakes and state changes at Info, never a packet. Nil
 	// discards.
 	Logger *slog.Logger
@@ -77,6 +78,9 @@ type Config struct {
 	// Rand is the source of keys, indices and jitter; nil is crypto/rand.
 	Rand io.Reader
 }
+
+// Event is something that happened to a peer.
+type Event = engine.Event
 
 // Change is a difference to apply to a running Device. What is nil or empty
 // stays as it is.
@@ -211,6 +215,9 @@ func (d *Device) apply(c Change) {
 		ec.Peers = append(ec.Peers, c.Peers[i].PeerChange)
 	}
 	d.configure(func(out *engine.Output) { d.engine.Apply(d.clock(), ec, out) })
+	if c.ReplacePeers || slices.ContainsFunc(c.Peers, func(p PeerChange) bool { return p.Remove }) {
+		d.timers.forget(func(p *engine.Peer) bool { return d.engine.Peer(p.Public()) != p })
+	}
 	d.endpoints.apply(c)
 }
 

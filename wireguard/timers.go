@@ -43,11 +43,12 @@ func (q *timerQueue) init() {
 // rearm puts p where its present deadline belongs, and wakes the loop when
 // that is the first of all.
 func (q *timerQueue) rearm(p *engine.Peer) {
-	at := p.Deadline()
+	q.mu.Lock()
+	at := p.Deadline() // read under mu, so that forget comes before or after
 	if at == math.MaxInt64 {
+		q.mu.Unlock()
 		return // it was disarmed meanwhile
 	}
-	q.mu.Lock()
 	t := q.index[p]
 	switch {
 	case t == nil:
@@ -63,6 +64,25 @@ func (q *timerQueue) rearm(p *engine.Peer) {
 	if first {
 		q.poke()
 	}
+}
+
+// forget takes out peers that were removed: their places would keep them in
+// memory, with what they know, until their last deadline.
+func (q *timerQueue) forget(removed func(*engine.Peer) bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	kept := q.heap[:0]
+	for _, t := range q.heap {
+		if removed(t.peer) {
+			delete(q.index, t.peer)
+			continue
+		}
+		t.pos = len(kept)
+		kept = append(kept, t)
+	}
+	clear(q.heap[len(kept):])
+	q.heap = kept
+	heap.Init(&q.heap)
 }
 
 // poke wakes the loop.

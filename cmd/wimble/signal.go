@@ -1,0 +1,15 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// untilSignal is ctx until SIGINT or SIGTERM. After stop, which must be called, such a signal ends the process at once.
+// A reader of our output that goes away ends nothing.
+func untilSignal(ctx context.Context) (until context.Context, stop context.CancelFunc) {
+	signal.Ignore(syscall.SIGPIPE)
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+}

@@ -1,0 +1,203 @@
+package netstack
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+
+	"github.com/wimble-proxy/wimble/wireguard"
+)
+
+// A slow link slows the senders down. Nothing is dropped, nothing is sent
+// twice, and what waits is bounded.
+func TestBackPressure(t *testing.T) {
+	p := newPair(t)
+	dialed, accepted := p.connect(t, right4)
+	u, err := p.left.DialContext(t.Context(), "udp", "10.0.0.2:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := p.right.ListenPacket(t.Context(), "udp", ":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold := make(chan struct{})
+	p.fromLeft.set(func() { p.fromLeft.hold = hold })
+
+	const datagrams = 2000 // more than the queue holds
+	wrote := make(chan error, 2)
+	go func() {
+		var err error
+		for i := range datagrams {
+			_, one := u.Write([]byte{byte(i), byte(i >> 8), 999: 0})
+			err = errors.Join(err, one)
+		}
+		wrote <- err
+	}()
+	data := noise(1, 4<<20)
+	go func() {
+		_, err := dialed.Write(data)
+		wrote <- err
+	}()
+	for p.left.Stats().TransmitWaits == 0 {
+		select {
+		case <-wrote:
+			t.Fatal("nobody had to wait for a link that stands still")
+		default:
+		}
+	}
+	p.left.nic.queue.mu.Lock()
+	if q := p.left.nic.queue; q.bytes > maxQueuedBytes+65536 || q.count > maxQueuedBatches {
+		t.Errorf("%d bytes in %d batches are queued", q.bytes, q.count)
+	}
+	p.left.nic.queue.mu.Unlock()
+
+	var read sync.WaitGroup
+	read.Go(func() {
+		buf := make([]byte, 2000)
+		for i := range datagrams {
+			n, _, err := server.ReadFrom(buf)
+			if err != nil || n != 1000 || buf[0] != byte(i) || buf[1] != byte(i>>8) {
+				t.Errorf("datagram %d: %d bytes, % x, %v", i, n, buf[:2], err)
+				return
+			}
+		}
+	})
+	read.Go(func() {
+		if n, err := io.ReadFull(accepted, make([]byte, len(data))); err != nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	})
+	close(hold)
+	for range cap(wrote) {
+		if err := <-wrote; err != nil {
+			t.Error(err)
+		}
+	}
+	read.Wait()
+	if s := p.left.Stats(); s.TransmitDrops != 0 || s.TCPRetransmits != 0 {
+		t.Errorf("%d packets dropped, %d sent again", s.TransmitDrops, s.TCPRetransmits)
+	}
+}
+
+// Close returns, ends every call and leaves no goroutine, whatever goes on.
+func TestCloseWithTrafficInFlight(t *testing.T) {
+	const seed = 1
+	for round := range uint64(30) {
+		random := rand.New(rand.NewPCG(seed, round))
+		p := newPair(t)
+		var calls sync.WaitGroup
+		traffic(t, p, &calls, random)
+		hold := make(chan struct{})
+		if random.IntN(3) == 0 { // the link stands still, and the queue is full
+			p.fromLeft.set(func() { p.fromLeft.hold = hold })
+		}
+		for range random.IntN(2000) { // a moment that depends on the seed
+			_ = p.left.Stats()
+		}
+		var closed sync.WaitGroup
+		for _, n := range []*Net{p.left, p.right} {
+			if random.IntN(2) == 0 {
+				closed.Go(func() { n.Close() })
+			}
+			closed.Go(func() { n.Close() })
+		}
+		close(hold)
+		closed.Wait()
+		calls.Wait()
+		if _, err := p.left.DialContext(t.Context(), "tcp", "10.0.0.2:80"); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("seed %d, round %d: dial after Close: %v", seed, round, err)
+		}
+		if _, err := p.left.ListenPacket(t.Context(), "udp", ":0"); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("seed %d, round %d: listen after Close: %v", seed, round, err)
+		}
+		if _, err := p.left.Ping(t.Context(), right4); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("seed %d, round %d: ping after Close: %v", seed, round, err)
+		}
+		p.left.deliver([][]byte{udpPacket(right4, left4, "late")})
+	}
+}
+
+// traffic begins everything that a tunnel can be asked for. Each call ends by
+// an error, sooner or later.
+func traffic(t *testing.T, p *pair, calls *sync.WaitGroup, random *rand.Rand) {
+	l, err := p.right.Listen(t.Context(), "tcp", ":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := p.right.ListenPacket(t.Context(), "udp", ":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			calls.Go(func() { _, _ = io.Copy(c, c) }) // some are never closed
+		}
+	})
+	calls.Go(func() {
+		for _, _, err := u.ReadFrom(make([]byte, 2000)); err == nil; {
+			_, _, err = u.ReadFrom(make([]byte, 2000))
+		}
+	})
+	for _, to := range []netip.Addr{right4, right6} {
+		for range 2 {
+			slow := random.IntN(2) == 0
+			calls.Go(func() {
+				c, err := p.left.DialContext(t.Context(), "tcp", netip.AddrPortFrom(to, 80).String())
+				if err != nil {
+					return
+				}
+				if slow { // the reader stops, and then the writer
+					_, _ = c.Write(make([]byte, 32<<20))
+					return
+				}
+				calls.Go(func() { _, _ = io.Copy(io.Discard, c) })
+				for err == nil {
+					_, err = c.Write(make([]byte, 100<<10))
+				}
+				c.Close()
+			})
+		}
+		calls.Go(func() {
+			c, err := p.left.DialContext(t.Context(), "udp", netip.AddrPortFrom(to, 80).String())
+			for err == nil {
+				_, err = c.Write(make([]byte, 5000))
+			}
+		})
+		calls.Go(func() {
+			for err := error(nil); err == nil; {
+				_, err = p.left.Ping(t.Context(), to)
+			}
+		})
+		calls.Go(func() { // nobody is there
+			_, _ = p.left.DialContext(t.Context(), "tcp", netip.AddrPortFrom(nobody4, 80).String())
+		})
+	}
+}
+
+// A tunnel that was never used, one whose start failed, and a second Close.
+func TestCloseAtOnce(t *testing.T) {
+	for range 50 {
+		p := newPair(t)
+		p.left.Close()
+		p.left.Close()
+	}
+	n := &Net{}
+	w := newWire(t, 1200, nil)
+	if err := n.start(w, []netip.Prefix{netip.PrefixFrom(left6, 128)}, stackOptions()); err == nil {
+		t.Error("an IPv6 address was taken with an MTU of 1200")
+	}
+	if err := n.start(newWire(t, wireguard.DefaultMTU, nil), []netip.Prefix{
+		netip.PrefixFrom(left4, 32), netip.PrefixFrom(left4, 24),
+	}, stackOptions()); err == nil {
+		t.Error("one address was taken twice")
+	}
+}

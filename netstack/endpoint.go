@@ -1,0 +1,206 @@
+package netstack
+
+import (
+	"math"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/wimble-proxy/wimble/wireguard"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+// link is where packets go: a wireguard.Device.
+type link interface {
+	// Route finds the way to dst, or fails with wireguard.ErrNoPeer or
+	// ErrNoEndpoint.
+	Route(dst netip.Addr) (wireguard.Route, error)
+	// NewBatch returns an empty batch for packets of size bytes at most.
+	NewBatch(r wireguard.Route, size int) *wireguard.Batch
+	// Send takes a batch for good. It may block for the socket, and for
+	// nothing that waits for this package.
+	Send(b *wireguard.Batch)
+	// MTU is the length of the longest packet; it does not change.
+	MTU() int
+}
+
+var _ link = (*wireguard.Device)(nil)
+
+// burstSegments is how many full segments of TCP the stack hands over at
+// most, and batchPackets how many packets a batch has room for: as many.
+const burstSegments = 44
+
+// endpoint is the stack's network interface: the end of the link that speaks
+// IP packets. Outgoing packets become batches by WritePackets and the queue,
+// incoming ones become the stack's by deliver.
+type endpoint struct {
+	link  link
+	mtu   int
+	queue *queue
+	stats counters
+
+	// failures are connections to tell that they have no route.
+	failures chan unreachable
+
+	// attached is set by the stack.
+	attached atomic.Bool
+	// v4 and v6 take incoming packets, transport takes errors of flows. They
+	// are set before the first packet.
+	v4, v6    stack.NetworkEndpoint
+	transport stack.TransportDispatcher
+}
+
+var (
+	_ stack.LinkEndpoint = (*endpoint)(nil)
+	_ stack.GSOEndpoint  = (*endpoint)(nil)
+)
+
+func newEndpoint(l link) *endpoint {
+	e := &endpoint{link: l, mtu: l.MTU(), failures: make(chan unreachable, maxFailures)}
+	e.queue = newQueue(l, &e.stats)
+	return e
+}
+
+// WritePackets queues packets and bursts for their routes. It is called with
+// the locks of a flow held, and blocks while the queue is full.
+func (e *endpoint) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
+	for i, pkt := range pkts.AsSlice() {
+		if err := e.write(pkt); err != nil {
+			return i, err
+		}
+	}
+	return pkts.Len(), nil
+}
+
+func (e *endpoint) write(pkt *stack.PacketBuffer) tcpip.Error {
+	r, err := e.route(destination(pkt.NetworkHeader().Slice()))
+	if err != nil {
+		e.fail(pkt, err)
+		_, refused := routeErrno(err)
+		return refused
+	}
+	taken := false
+	if mss := int(pkt.GSOOptions.MSS); pkt.GSOOptions.Type != stack.GSONone && pkt.Data().Size() > mss {
+		taken = e.segment(r, pkt)
+	} else {
+		taken = e.queue.add(r, pkt.Size(), func(b []byte) { writePacket(b, pkt) })
+	}
+	if !taken {
+		return &tcpip.ErrClosedForSend{}
+	}
+	return nil
+}
+
+// destination is the address that an outgoing packet goes to.
+func destination(ip []byte) netip.Addr {
+	var dst []byte
+	if header.IPVersion(ip) == header.IPv6Version {
+		dst = header.IPv6(ip).DestinationAddressSlice()
+	} else {
+		dst = header.IPv4(ip).DestinationAddressSlice()
+	}
+	addr, _ := netip.AddrFromSlice(dst)
+	return addr
+}
+
+// route asks the Device for the way to dst. Addresses that never leave a host
+// have none, whatever the peers' AllowedIPs say (RFC 1122, section 3.2.1.3).
+func (e *endpoint) route(dst netip.Addr) (wireguard.Route, error) {
+	if dst.IsLoopback() || dst.IsUnspecified() {
+		return wireguard.Route{}, wireguard.ErrNoPeer
+	}
+	return e.link.Route(dst)
+}
+
+// segment cuts a burst into the slots of batches of its own.
+func (e *endpoint) segment(r wireguard.Route, pkt *stack.PacketBuffer) bool {
+	s := newSegmenter(pkt)
+	e.stats.segmentBursts.Add(1)
+	var b *wireguard.Batch
+	filled := 0
+	for n := s.next(); n > 0; n = s.next() {
+		var slot []byte
+		if b != nil {
+			slot = b.Add(n)
+		}
+		if slot == nil {
+			if b != nil && !e.queue.put(b, filled) {
+				return false
+			}
+			b, filled = e.link.NewBatch(r, n), 0
+			if slot = b.Add(n); slot == nil {
+				b.Release()
+				return false
+			}
+		}
+		s.write(slot)
+		filled += n
+		e.stats.segmentPackets.Add(1)
+	}
+	return e.queue.put(b, filled)
+}
+
+// SupportedGSO says that bursts of TCP come whole: segment cuts them.
+func (e *endpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+
+// GSOMaxSize makes a burst a whole number of IPv4 segments that fill a batch.
+// The stack leaves room for all options in each segment, and takes the longest
+// headers and one byte off the size.
+func (e *endpoint) GSOMaxSize() uint32 {
+	mss := e.mtu - header.IPv4MinimumSize - header.TCPHeaderMaximumSize
+	fit := (math.MaxUint16 - maxHeaders) / mss
+	return uint32(min(burstSegments, fit)*mss + header.TCPTotalHeaderMaximumSize + 1)
+}
+
+// Capabilities are none. Checksums of incoming packets are verified by
+// deliver, which says so for each packet: for fragments it can't.
+func (e *endpoint) Capabilities() stack.LinkEndpointCapabilities { return stack.CapabilityNone }
+
+// MTU is the length of the longest packet.
+func (e *endpoint) MTU() uint32 { return uint32(e.mtu) }
+
+// Attach is told whether the stack is there.
+func (e *endpoint) Attach(d stack.NetworkDispatcher) {
+	e.attached.Store(d != nil)
+	if d != nil {
+		// The dispatcher is the stack's interface, which is both.
+		e.transport, _ = d.(stack.TransportDispatcher)
+	}
+}
+
+// IsAttached reports whether the stack is there.
+func (e *endpoint) IsAttached() bool { return e.attached.Load() }
+
+// What follows is nothing to this interface: it has no header of its own, no
+// address, and its goroutines are the Net's.
+
+// SetMTU implements stack.LinkEndpoint.
+func (*endpoint) SetMTU(uint32) {}
+
+// MaxHeaderLength implements stack.LinkEndpoint.
+func (*endpoint) MaxHeaderLength() uint16 { return 0 }
+
+// LinkAddress implements stack.LinkEndpoint.
+func (*endpoint) LinkAddress() tcpip.LinkAddress { return "" }
+
+// SetLinkAddress implements stack.LinkEndpoint.
+func (*endpoint) SetLinkAddress(tcpip.LinkAddress) {}
+
+// ARPHardwareType implements stack.LinkEndpoint.
+func (*endpoint) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareNone }
+
+// AddHeader implements stack.LinkEndpoint.
+func (*endpoint) AddHeader(*stack.PacketBuffer) {}
+
+// ParseHeader implements stack.LinkEndpoint.
+func (*endpoint) ParseHeader(*stack.PacketBuffer) bool { return true }
+
+// Wait implements stack.LinkEndpoint.
+func (*endpoint) Wait() {}
+
+// Close implements stack.LinkEndpoint.
+func (*endpoint) Close() {}
+
+// SetOnCloseAction implements stack.LinkEndpoint.
+func (*endpoint) SetOnCloseAction(func()) {}
