@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -20,13 +21,15 @@ type memNet struct {
 
 func newMemNet() *memNet { return &memNet{conns: map[netip.AddrPort]*memConn{}, port: 1000} }
 
-// host returns the ListenPacket of a host with this IPv4 address only.
-func (n *memNet) host(addr netip.Addr) func(context.Context, string, string) (PacketConn, error) {
+// host returns the ListenPacket of a host with these addresses, one at most of
+// each family.
+func (n *memNet) host(addrs ...netip.Addr) func(context.Context, string, string) (PacketConn, error) {
 	return func(_ context.Context, network, address string) (PacketConn, error) {
-		if network != "udp4" {
+		i := slices.IndexFunc(addrs, func(a netip.Addr) bool { return a.Is6() == (network == "udp6") })
+		if i < 0 {
 			return nil, &net.OpError{Op: "listen", Net: network, Err: syscall.EAFNOSUPPORT}
 		}
-		want, err := net.ResolveUDPAddr("udp4", address)
+		want, err := net.ResolveUDPAddr(network, address)
 		if err != nil {
 			return nil, err
 		}
@@ -37,7 +40,7 @@ func (n *memNet) host(addr netip.Addr) func(context.Context, string, string) (Pa
 			n.port++
 			port = n.port
 		}
-		at := netip.AddrPortFrom(addr, port)
+		at := netip.AddrPortFrom(addrs[i], port)
 		if n.conns[at] != nil {
 			return nil, &net.OpError{Op: "listen", Net: network, Err: syscall.EADDRINUSE}
 		}

@@ -214,7 +214,9 @@ func (e *Engine) applyAllowedIPs(p *Peer, c *PeerChange) {
 		}
 	}
 	for _, prefix := range c.AllowedIPs {
-		prefix = prefix.Masked()
+		if prefix = prefix.Masked(); !prefix.IsValid() {
+			continue // the table would ignore it, and the list must not differ
+		}
 		take(prefix)
 		routes = routes.InsertPersist(prefix, p)
 		p.allowed[prefix] = struct{}{}

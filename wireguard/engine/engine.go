@@ -35,8 +35,9 @@
 //     a path with a round trip of 5 to 10 s connects.
 //   - A retransmission that comes too early for Rekey-Timeout is put off, not
 //     lost: the kernel lets the timer die.
-//   - When two initiations cross, the side with the larger public key waits one
-//     second longer, so that they do not cross again.
+//   - When two initiations cross, the one from the smaller public key can still
+//     be answered. The kernel ends both and begins again 5 s later, to cross
+//     once more where the path's delay is larger than the jitter.
 //   - A peer without an endpoint keeps its timers, but sends no initiation and
 //     uses up no Rekey-Timeout: the first one leaves when an endpoint is set.
 //   - ECN is not carried between inner and outer header, and DSCP is not set.
@@ -73,7 +74,6 @@ const (
 	maxRetransmits = 18                     // Rekey-Attempt-Time / Rekey-Timeout; 20 initiations leave in all
 	floodInterval  = 20 * time.Millisecond  // a peer's initiations closer than this are dropped
 	zeroKeysAfter  = 3 * RejectAfterTime    // without a new session, every key is wiped
-	crossingDelay  = time.Second            // see the package comment
 	maxStaged      = 128                    // packets that wait for a session, per peer
 	// maxPeers bounds what one configuration may hold, as the kernel does.
 	maxPeers = 1 << 20
@@ -222,7 +222,7 @@ func (e *Engine) random32() (uint32, error) {
 // timers must go on, and the next handshake reports the failure.
 func (e *Engine) jitter() time.Duration {
 	r, _ := e.random32()
-	return time.Duration(r) % (maxJitter + time.Millisecond)
+	return time.Duration(r) % (maxJitter + 1)
 }
 
 // ephemeral draws the key pair of one handshake.

@@ -58,6 +58,10 @@ func (p *Peer) Initiate(now Time, out *Output) {
 		p.engine.Drop(reason(err))
 		return
 	}
+	if now.Boot < p.initiationAllowedAt() {
+		p.engine.indices.remove(in.index) // we answered theirs meanwhile
+		return
+	}
 	in.state = state
 	p.replaceInitiation(in)
 	b := out.buffer(message.InitiationSize)

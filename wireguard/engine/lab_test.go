@@ -30,7 +30,10 @@ type lab struct {
 	// carry is what the network does with a datagram: it calls arrive once for
 	// each copy that gets through. Nil: one does, at once.
 	carry func(d datagram)
+	held  []datagram // by hold
 	watch observer
+	// onDelivery is told of each packet that arrived, unless nil.
+	onDelivery func(from, to *node)
 	// quiet keeps no traces, for what runs for long.
 	quiet bool
 }
@@ -90,7 +93,7 @@ func (l *lab) source(n int) io.Reader {
 
 // add makes a node that is up. Config.Rand may be nil.
 func (l *lab) add(c Config) *node {
-	n := &node{lab: l, number: len(l.nodes) + 1, delivered: map[*node]int{}}
+	n := &node{lab: l, number: len(l.nodes) + 1, backlog: Backlog{Limit: 1024}, delivered: map[*node]int{}}
 	if c.Rand == nil {
 		c.Rand = l.source(n.number)
 	}
@@ -167,6 +170,31 @@ func (l *lab) step(to time.Duration) bool {
 // lose is a network that nothing gets through.
 func lose(datagram) {}
 
+// hold is a network that keeps everything until it is told to pass it.
+func (l *lab) hold() { l.carry = func(d datagram) { l.held = append(l.held, d) } }
+
+// take is the oldest held message of one kind that n sent, out of the network.
+func (l *lab) take(n *node, what string) datagram {
+	l.Helper()
+	for i, d := range l.held {
+		if l.hosts[d.from] == n && kind(d.msg) == what {
+			l.held = slices.Delete(l.held, i, i+1)
+			return d
+		}
+	}
+	l.Fatalf("at %v: no %s of node %d is on its way", l.now, what, n.number)
+	return datagram{}
+}
+
+// pass takes such a message and lets a copy of it arrive now.
+func (l *lab) pass(n *node, what string) {
+	l.Helper()
+	l.hand(l.take(n, what))
+}
+
+// hand lets a copy of d arrive now.
+func (l *lab) hand(d datagram) { l.hosts[d.to].receive(Endpoint{Addr: d.from}, clone(d.msg)) }
+
 // steadyJitter makes every jitter the same. Draws of 4 bytes are jitters and
 // indices; it gives the twelve numbers that mean that jitter in turn.
 type steadyJitter struct {
@@ -180,11 +208,11 @@ func (s *steadyJitter) Read(b []byte) (int, error) {
 		return s.keys.Read(b)
 	}
 	s.turn = (s.turn + 1) % 12
-	binary.LittleEndian.PutUint32(b, uint32(s.jitter+time.Duration(s.turn)*(maxJitter+time.Millisecond)))
+	binary.LittleEndian.PutUint32(b, uint32(s.jitter+time.Duration(s.turn)*(maxJitter+1)))
 	return 4, nil
 }
 
-// steady is met with a known jitter.
+// steady is a pair with a known jitter.
 func steady(t testing.TB, jitter time.Duration) (l *lab, a, b *node) {
 	l = newLab(t, 1)
 	a = l.add(Config{Rand: &steadyJitter{jitter: jitter, keys: l.source(1)}})

@@ -15,21 +15,23 @@ import (
 // node is one engine of a lab and what stands around it.
 type node struct {
 	*lab
-	number int
-	key    key.Private
-	addr   netip.AddrPort
-	mtu    int
-	engine *Engine
-	skew   time.Duration // of the wall clock
-	timers []timer       // what a Device would know of deadlines
-	out    Output
-	lazy   bool    // initiations wait in wanted
-	wanted []*Peer // for their making
+	number  int
+	key     key.Private
+	addr    netip.AddrPort
+	mtu     int
+	engine  *Engine
+	backlog Backlog
+	skew    time.Duration // of the wall clock
+	timers  []timer       // what a Device would know of deadlines
+	out     Output
+	lazy    bool    // initiations wait in wanted
+	wanted  []*Peer // for their making
 
-	sent      []datagram // all that left, unless quiet
-	trace     []string   // the same by name and time, since expect
-	happened  []string   // events by name and time, since expectEvents
-	delivered map[*node]int
+	sent         []datagram    // all that left, unless quiet
+	trace        []string      // the same by name and time, since expect
+	happened     []string      // events by name and time, since expectEvents
+	delivered    map[*node]int // packets of each other node
+	lastDelivery map[*node]time.Duration
 }
 
 // timer is the deadline of a peer that the engine announced.
@@ -159,7 +161,7 @@ func (n *node) sendPacket(packet []byte) {
 func (n *node) receive(from Endpoint, msg []byte) {
 	defer n.settle()
 	if t, ok := message.Classify(msg); !ok || t != message.TypeData {
-		if n.engine.Admit(msg) {
+		if n.engine.Admit(n.time(), from, msg, n.backlog, &n.out) {
 			n.engine.Handshake(n.time(), from, msg, &n.out)
 		}
 		return
@@ -189,6 +191,9 @@ func (n *node) deliver(from *Peer, packet []byte) {
 	for _, m := range n.nodes {
 		if m.key.Public() == from.Public() {
 			n.delivered[m]++
+			if n.onDelivery != nil {
+				n.onDelivery(m, n)
+			}
 		}
 	}
 }

@@ -16,6 +16,8 @@ type observer struct {
 	quiet  map[route]time.Duration // no initiation earlier
 	seen   []uint64                // a bit for each packet delivered
 	ids    uint64
+	// onPacket is told of each packet that arrived, unless nil.
+	onPacket func(id uint64)
 }
 
 // session is a receiver index and whose it is.
@@ -89,6 +91,9 @@ func (o *observer) delivered(n *node, packet []byte) {
 		n.Fatalf("at %v: packet %d delivered twice", n.now, id)
 	}
 	o.seen[word] |= bit
+	if o.onPacket != nil {
+		o.onPacket(id)
+	}
 }
 
 // deadlines compares what a Device would know with what is.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"math"
 	"net/netip"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type Peer struct {
 
 	// Guarded by lock.
 	remote         *handshake.Remote // nil while the engine has no identity
+	yields         bool              // of two initiations that cross, ours ends
 	preshared      key.Preshared
 	persistent     time.Duration // 0 for none
 	signer         handshake.Signer
@@ -126,6 +128,8 @@ func (p *Peer) setIdentity(id *handshake.Identity) {
 	p.remote = nil
 	if id != nil {
 		p.remote = handshake.NewRemote(id, p.public)
+		ours, theirs := id.Public().Bytes(), p.public.Bytes()
+		p.yields = bytes.Compare(ours[:], theirs[:]) > 0
 	}
 }
 
@@ -136,7 +140,8 @@ func (p *Peer) moveEndpoint(from Endpoint, out *Output) {
 	if old != nil && *old == from {
 		return
 	}
-	p.endpoint.Store(&from)
+	moved := from // only a move costs an allocation
+	p.endpoint.Store(&moved)
 	if old == nil || old.Addr != from.Addr {
 		out.Events = append(out.Events, Event{Kind: EventEndpoint, Peer: p})
 	}

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"bytes"
-
 	"github.com/wimble-proxy/wimble/wireguard/handshake"
 	"github.com/wimble-proxy/wimble/wireguard/key"
 	"github.com/wimble-proxy/wimble/wireguard/message"
@@ -97,19 +95,12 @@ func (p *Peer) consume(now Time, from Endpoint, stamp handshake.Timestamp, remot
 	p.moveEndpoint(from, out)
 	p.authReceived(now)
 	p.handshakeSent(now)
-	if p.pending != nil && p.crossingLoser() {
-		p.notBefore += crossingDelay
+	if p.yields {
+		// As in the kernel their handshake replaces ours, but on one side only:
+		// two that cross would both end, and soon cross again.
+		p.dropInitiations()
 	}
-	// As in the kernel a peer has one handshake at a time: theirs replaces ours.
-	p.dropInitiations()
 	return answer{remote: remote, preshared: p.preshared, ephemeral: ephemeral, index: index}, DropNone
-}
-
-// crossingLoser picks the side that waits longer when initiations cross.
-func (p *Peer) crossingLoser() bool {
-	ours := p.engine.identity.Load().Public().Bytes()
-	theirs := p.public.Bytes()
-	return bytes.Compare(ours[:], theirs[:]) > 0
 }
 
 // respond is the second half: it installs the session and sends the response.

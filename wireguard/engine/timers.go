@@ -104,6 +104,9 @@ func (p *Peer) Advance(now Time, out *Output) {
 		p.sendKeepalive(now, out)
 	}
 	if due(&t.persistent, now) && p.persistent > 0 {
+		// Armed again at once: an interval below Rekey-Timeout may end when no
+		// initiation is allowed yet, and must not be the last.
+		p.traversal(now)
 		p.sendKeepalive(now, out)
 	}
 	if due(&t.zeroKeys, now) {
