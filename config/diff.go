@@ -158,13 +158,13 @@ func (d Difference) String() string {
 		lines = append(lines, t.String())
 	}
 	for _, p := range d.Proxies {
-		lines = append(lines, "proxy "+p.verb(func(p *Proxy) string { return p.Listen.String() }))
+		lines = append(lines, "proxy "+p.sentence(func(p *Proxy) string { return p.Listen.String() }))
 	}
 	for _, f := range d.Forwards {
-		lines = append(lines, "forward "+f.verb(func(f *Forward) string { return f.Listen.String() }))
+		lines = append(lines, "forward "+f.sentence(func(f *Forward) string { return f.Listen.String() }))
 	}
 	if d.Gateway != nil {
-		lines = append(lines, "gateway "+d.Gateway.verb(func(g *Gateway) string { return "of tunnel " + g.Tunnel }))
+		lines = append(lines, "gateway "+d.Gateway.sentence(func(g *Gateway) string { return "of tunnel " + g.Tunnel }))
 	}
 	if len(lines) == 0 {
 		return "nothing changes"
@@ -172,8 +172,8 @@ func (d Difference) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// verb is the name of what changes, and how.
-func (c Change[T]) verb(name func(*T) string) string {
+// sentence is the name of what changes, and how.
+func (c Change[T]) sentence(name func(*T) string) string {
 	switch {
 	case c.Old == nil:
 		return name(c.New) + " is added"
@@ -185,7 +185,7 @@ func (c Change[T]) verb(name func(*T) string) string {
 
 // String is one line without secrets.
 func (t TunnelChange) String() string {
-	s := "tunnel " + t.verb(func(t *Tunnel) string { return t.Name })
+	s := "tunnel " + t.sentence(func(t *Tunnel) string { return t.Name })
 	if parts := t.parts(); parts != nil {
 		s += ": " + strings.Join(parts, ", ")
 	}
@@ -205,7 +205,7 @@ func (t TunnelChange) parts() []string {
 
 // String is a few words without secrets.
 func (p PeerChange) String() string {
-	s := "peer " + p.verb(func(p *Peer) string { return p.PublicKey.Short() })
+	s := "peer " + p.sentence(func(p *Peer) string { return p.PublicKey.Short() })
 	if parts := p.parts(); parts != nil {
 		s += " (" + strings.Join(parts, ", ") + ")"
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/wimble-proxy/wimble/wireguard/key"
 )
 
-// full is the configuration of testdata/full.toml.
-func full(t *testing.T, keys *keyring) Config {
+// full is the configuration of full.toml in a copy of testdata.
+func full(t *testing.T, dir string) Config {
 	t.Helper()
-	config, _, err := Read(filepath.Join(filledCopy(t, keys), "full.toml"))
+	config, _, err := Read(filepath.Join(dir, "full.toml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,6 +24,7 @@ func full(t *testing.T, keys *keyring) Config {
 // TestDiff changes one thing at a time.
 func TestDiff(t *testing.T) {
 	keys := newKeyring(t)
+	dir := filledCopy(t, keys)
 	third := keys.private.Public()
 	for _, test := range []struct {
 		name   string
@@ -77,7 +78,7 @@ func TestDiff(t *testing.T) {
 		{"no gateway", func(c *Config) { c.Gateway = nil }, "gateway of tunnel work is removed"},
 		{"gateway's rules", func(c *Config) { c.Gateway.Allow = nil }, "gateway of tunnel work changes"},
 	} {
-		from, to := full(t, keys), full(t, keys)
+		from, to := full(t, dir), full(t, dir)
 		test.change(&to)
 		d := Diff(from, to)
 		got := strings.NewReplacer(keys.public.Short(), "FIRST", keys.public2.Short(), "SECOND", third.Short(), "THIRD").Replace(d.String())
@@ -90,8 +91,8 @@ func TestDiff(t *testing.T) {
 
 // TestDiffPoints: the difference has what is needed to act on it.
 func TestDiffPoints(t *testing.T) {
-	keys := newKeyring(t)
-	from, to := full(t, keys), full(t, keys)
+	dir := filledCopy(t, newKeyring(t))
+	from, to := full(t, dir), full(t, dir)
 	to.Tunnels[0].Peers[1].Endpoint = "192.0.2.1:1"
 	to.Proxies = to.Proxies[1:]
 	to.Gateway = nil
@@ -118,8 +119,8 @@ func TestDiffPoints(t *testing.T) {
 // TestDiffSeesEveryField empties each field of a configuration in turn, so that
 // no new one is forgotten.
 func TestDiffSeesEveryField(t *testing.T) {
-	keys := newKeyring(t)
-	from := full(t, keys)
+	dir := filledCopy(t, newKeyring(t))
+	from := full(t, dir)
 	parts := func(c *Config) []reflect.Value {
 		var all []reflect.Value
 		for _, part := range []any{c, &c.Tunnels[0], &c.Tunnels[0].Peers[0], &c.Proxies[2], &c.Forwards[1], c.Gateway} {
@@ -129,7 +130,7 @@ func TestDiffSeesEveryField(t *testing.T) {
 	}
 	for i, part := range parts(&from) {
 		for f := range part.NumField() {
-			to := full(t, keys)
+			to := full(t, dir)
 			field := parts(&to)[i].Field(f)
 			if field.IsZero() {
 				t.Errorf("%s.%s is empty in testdata/full.toml", part.Type(), part.Type().Field(f).Name)

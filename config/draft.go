@@ -70,14 +70,6 @@ func (d *draft) compare() error {
 	return nil
 }
 
-// given is the key, or "" for the table itself when there is none.
-func (t *table) given(key string) string {
-	if t.has(key) {
-		return key
-	}
-	return ""
-}
-
 // locate is the [locator] of a tunnel, which may be from two files.
 func (d *draft) locate(peer int, key string, i int) Place {
 	t := d.table

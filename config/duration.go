@@ -23,7 +23,7 @@ func readDuration(v value, check func(time.Duration) error) (time.Duration, erro
 	if err == nil {
 		err = check(d)
 	}
-	return d, at(v.place(), err)
+	return d, v.at(err)
 }
 
 // parseDuration reads a text like "1m30s", or "off" for 0.
@@ -47,7 +47,7 @@ func seconds(n int64) (time.Duration, error) {
 	return time.Duration(n) * time.Second, nil
 }
 
-// maxKeepalive is the longest interval in WireGuard's protocols for tools.
+// maxKeepalive is the longest interval that wg(8) takes.
 const maxKeepalive = 65535 * time.Second
 
 // checkKeepalive takes whole seconds.

@@ -60,7 +60,7 @@ func checkKeyLines(t *testing.T, text, messages string) {
 	t.Helper()
 	var secrets []string
 	var rest strings.Builder
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
 		line, _, _ = strings.Cut(line, "#")
 		name, value, found := strings.Cut(line, "=")
 		name = strings.TrimSpace(name)

@@ -12,6 +12,10 @@ import (
 // takes seconds for a key of 10,000 names.
 const maxDepth = 8
 
+// maxValues is how many sections, keys and list items a file may have: several
+// times those of 20,000 peers, and what is read within seconds.
+const maxValues = 1 << 19
+
 // lines says where the sections, keys and list items of a TOML text begin, by
 // paths like "tunnel[0].peer[1].allowed_ips[2]". Lines count from 1.
 type lines map[string]int
@@ -81,7 +85,7 @@ type scanner struct {
 	counts  map[string]int // How many tables each [[section]] has so far.
 }
 
-// scan reads a text without control characters but blanks and newlines.
+// scan reads a text in UTF-8 without a byte order mark.
 func scan(file, text string) (lines, error) {
 	s := &scanner{file: file, text: text, line: 1, lines: make(lines), counts: make(map[string]int)}
 	for s.skip(); s.text != ""; s.skip() {
@@ -130,7 +134,15 @@ func (s *scanner) header() error {
 		return s.refuse(fmt.Sprintf("line %d begins this section already", line),
 			"make one of the two, or write it in double brackets like [[tunnel.peer]] if there can be several")
 	}
-	s.lines[s.section] = s.line
+	return s.note(s.section)
+}
+
+// note keeps the current line as that of what is at path.
+func (s *scanner) note(path string) error {
+	if len(s.lines) >= maxValues {
+		return s.refuse(fmt.Sprintf("this file has more than %d sections, keys and list items", maxValues), "is it the right file?")
+	}
+	s.lines[path] = s.line
 	return nil
 }
 
@@ -165,7 +177,9 @@ func (s *scanner) keyValue(path string, depth int) error {
 	if line, twice := s.lines[path]; twice {
 		return s.refuse(fmt.Sprintf("line %d gives this key already", line), "keep one of the two")
 	}
-	s.lines[path] = s.line
+	if err := s.note(path); err != nil {
+		return err
+	}
 	s.skipBlanks()
 	return s.value(path, depth)
 }
@@ -297,7 +311,9 @@ func (s *scanner) list(path string, depth int) error {
 			return nil
 		}
 		item := index(path, i)
-		s.lines[item] = s.line
+		if err := s.note(item); err != nil {
+			return err
+		}
 		if err := s.value(item, depth+1); err != nil {
 			return err
 		}

@@ -30,6 +30,14 @@ func (t *table) has(key string) bool {
 	return ok
 }
 
+// given is the key, or "" for the table itself when there is none.
+func (t *table) given(key string) string {
+	if t.has(key) {
+		return key
+	}
+	return ""
+}
+
 // place is where a key stands; "" is the table itself.
 func (t *table) place(key string) Place {
 	path := t.path
@@ -105,6 +113,14 @@ func (v value) place() Place {
 	return v.table.place(v.key)
 }
 
+// at gives the place of v to an error of the functions that read one value.
+func (v value) at(err error) error {
+	if err == nil {
+		return nil
+	}
+	return at(v.place(), err)
+}
+
 // refuse is an error at the place of v.
 func (v value) refuse(remedy, cause string, args ...any) error {
 	return &Error{At: v.place(), Cause: fmt.Errorf(cause, args...), Remedy: remedy}
@@ -142,7 +158,7 @@ func readText[T any](v value, parse func(string) (T, error)) (T, error) {
 		return none, v.mismatch("a text", "put it in quotes")
 	}
 	x, err := parse(s)
-	return x, at(v.place(), err)
+	return x, v.at(err)
 }
 
 // readNumber reads a whole number by a function that reads it from its digits.
@@ -153,7 +169,7 @@ func readNumber[T any](v value, parse func(string) (T, error)) (T, error) {
 		return none, v.mismatch("a number", "write it without quotes")
 	}
 	x, err := parse(strconv.FormatInt(n, 10))
-	return x, at(v.place(), err)
+	return x, v.at(err)
 }
 
 // readList reads a list of texts. Item i of the result is item i of the list.
@@ -164,18 +180,17 @@ func readList[T any](v value, parse func(string) (T, error)) ([]T, error) {
 	}
 	list := make([]T, 0, len(items))
 	for i, item := range items {
-		place := v.table.itemPlace(v.key, i)
 		s, ok := item.(string)
 		if !ok {
 			return nil, &Error{
-				At:     place,
+				At:     v.table.itemPlace(v.key, i),
 				Cause:  fmt.Errorf("item %d of the list is %s, and a text is needed", i+1, kindOf(item)),
 				Remedy: "put it in quotes",
 			}
 		}
 		x, err := parse(s)
 		if err != nil {
-			return nil, at(place, err)
+			return nil, at(v.table.itemPlace(v.key, i), err)
 		}
 		list = append(list, x)
 	}

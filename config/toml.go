@@ -117,18 +117,26 @@ func (p *tomlParser) warn(at Place, format string, args ...any) {
 
 // readTop takes a value that stands in no section: the sections themselves.
 func (p *tomlParser) readTop(v value) error {
-	if v.key == "gateway" {
-		t, err := readSection(v)
-		if err != nil {
-			return err
-		}
-		return p.addGateway(t)
+	switch v.key {
+	case "tunnel":
+		return eachSection(v, p.addTunnel)
+	case "proxy":
+		return eachSection(v, p.addProxy)
+	case "forward":
+		return eachSection(v, p.addForward)
 	}
+	t, err := readSection(v) // "gateway"
+	if err != nil {
+		return err
+	}
+	return p.addGateway(t)
+}
+
+func eachSection(v value, add func(*table) error) error {
 	tables, err := readSections(v)
 	if err != nil {
 		return err
 	}
-	add := map[string]func(*table) error{"tunnel": p.addTunnel, "proxy": p.addProxy, "forward": p.addForward}[v.key]
 	for _, t := range tables {
 		if err := add(t); err != nil {
 			return err

@@ -159,6 +159,8 @@ func TestDeepKeys(t *testing.T) {
 	const tooDeep = "wimble.toml:1: lists or tables lie too deep within each other here; is it the right file?"
 	refusesTOML(t, "a = "+strings.Repeat("[", 100_000), tooDeep)
 	refusesTOML(t, "a = "+strings.Repeat("{a = ", 100_000), tooDeep)
+	const tooMany = "wimble.toml:1: this file has more than 524288 sections, keys and list items; is it the right file?"
+	refusesTOML(t, "a = ["+strings.Repeat("1,", maxValues)+"]", tooMany)
 }
 
 // TestNoSockets is C10: what checks a configuration can't open a socket, look

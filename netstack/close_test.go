@@ -10,10 +10,11 @@ import (
 	"testing"
 
 	"github.com/wimble-proxy/wimble/wireguard"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// A slow link slows the senders down. Nothing is dropped, nothing is sent
-// twice, and what waits is bounded.
+// A slow link slows the senders down: nothing is dropped, and what waits is
+// bounded.
 func TestBackPressure(t *testing.T) {
 	p := newPair(t)
 	dialed, accepted := p.connect(t, right4)
@@ -21,12 +22,23 @@ func TestBackPressure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := p.right.ListenPacket(t.Context(), "udp", ":7")
-	if err != nil {
+	if _, err := p.right.ListenPacket(t.Context(), "udp", ":7"); err != nil {
 		t.Fatal(err)
 	}
 	hold := make(chan struct{})
-	p.fromLeft.set(func() { p.fromLeft.hold = hold })
+	sent := 0
+	p.fromLeft.set(func() {
+		p.fromLeft.hold = hold
+		p.fromLeft.edit = func(packet []byte) []byte {
+			if ip := header.IPv4(packet); ip.TransportProtocol() == header.UDPProtocolNumber {
+				if text := header.UDP(ip.Payload()).Payload(); text[0] != byte(sent) || text[1] != byte(sent>>8) {
+					t.Errorf("datagram %d is number % x", sent, text[:2])
+				}
+				sent++
+			}
+			return packet
+		}
+	})
 
 	const datagrams = 2000 // more than the queue holds
 	wrote := make(chan error, 2)
@@ -56,38 +68,30 @@ func TestBackPressure(t *testing.T) {
 	}
 	p.left.nic.queue.mu.Unlock()
 
-	var read sync.WaitGroup
-	read.Go(func() {
-		buf := make([]byte, 2000)
-		for i := range datagrams {
-			n, _, err := server.ReadFrom(buf)
-			if err != nil || n != 1000 || buf[0] != byte(i) || buf[1] != byte(i>>8) {
-				t.Errorf("datagram %d: %d bytes, % x, %v", i, n, buf[:2], err)
-				return
-			}
-		}
-	})
-	read.Go(func() {
-		if n, err := io.ReadFull(accepted, make([]byte, len(data))); err != nil {
-			t.Errorf("%d bytes, %v", n, err)
-		}
-	})
 	close(hold)
+	if n, err := io.ReadFull(accepted, make([]byte, len(data))); err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
 	for range cap(wrote) {
 		if err := <-wrote; err != nil {
 			t.Error(err)
 		}
 	}
-	read.Wait()
-	if s := p.left.Stats(); s.TransmitDrops != 0 || s.TCPRetransmits != 0 {
-		t.Errorf("%d packets dropped, %d sent again", s.TransmitDrops, s.TCPRetransmits)
+	p.left.Close()
+	p.fromLeft.mu.Lock()
+	defer p.fromLeft.mu.Unlock()
+	if sent != datagrams {
+		t.Errorf("%d datagrams were sent of %d", sent, datagrams)
+	}
+	if n := p.left.Stats().TransmitDrops; n != 0 {
+		t.Errorf("%d packets were dropped", n)
 	}
 }
 
 // Close returns, ends every call and leaves no goroutine, whatever goes on.
 func TestCloseWithTrafficInFlight(t *testing.T) {
 	const seed = 1
-	for round := range uint64(30) {
+	for round := range uint64(100) {
 		random := rand.New(rand.NewPCG(seed, round))
 		p := newPair(t)
 		var calls sync.WaitGroup
@@ -119,6 +123,37 @@ func TestCloseWithTrafficInFlight(t *testing.T) {
 			t.Errorf("seed %d, round %d: ping after Close: %v", seed, round, err)
 		}
 		p.left.deliver([][]byte{udpPacket(right4, left4, "late")})
+	}
+}
+
+// After the tunnel was closed, everything in it says so.
+func TestCloseClosesConnections(t *testing.T) {
+	p := newPair(t)
+	c, _ := p.connect(t, right4)
+	l, err := p.left.Listen(t.Context(), "tcp", ":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := p.left.ListenPacket(t.Context(), "udp", ":53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := make(chan error)
+	go func() {
+		_, err := c.Read(make([]byte, 1))
+		waiting <- err
+	}()
+	p.left.Close()
+	_, write := c.Write([]byte("x"))
+	_, accept := l.Accept()
+	_, _, receive := u.ReadFrom(make([]byte, 1))
+	_, send := u.WriteTo([]byte("x"), &net.UDPAddr{IP: right4.AsSlice(), Port: 53})
+	for what, err := range map[string]error{
+		"Read": <-waiting, "Write": write, "Accept": accept, "ReadFrom": receive, "WriteTo": send,
+	} {
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

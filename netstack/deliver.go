@@ -11,8 +11,8 @@ import (
 // deliver gives the stack what the Device received in one go. The packets are
 // the caller's again when it returns.
 func (e *endpoint) deliver(packets [][]byte) {
+	e.stats.deliverPackets.Add(uint64(len(packets)))
 	for _, p := range packets {
-		e.stats.deliverPackets.Add(1)
 		e.stats.deliverBytes.Add(uint64(len(p)))
 		in := e.inspect(p)
 		switch in.verdict {
@@ -23,11 +23,15 @@ func (e *endpoint) deliver(packets [][]byte) {
 			e.stats.deliverChecksum.Add(1)
 			continue
 		}
+		v4, v6 := e.v4, e.v6
+		if e.flows != nil && e.flows.foreign(destination(in.bytes)) {
+			v4, v6 = e.flows.nic.v4, e.flows.nic.v6
+		}
 		pkt := in.packetBuffer()
 		if in.version == header.IPv6Version {
-			e.v6.HandlePacket(pkt)
+			v6.HandlePacket(pkt)
 		} else {
-			e.v4.HandlePacket(pkt)
+			v4.HandlePacket(pkt)
 		}
 		pkt.DecRef()
 	}

@@ -211,6 +211,36 @@ func TestPathMTU(t *testing.T) {
 	}
 }
 
+// Nobody at the other end is a router or a neighbour: the stack announces
+// nothing, and no packet gives it an address or a route.
+func TestNothingIsConfiguredByPackets(t *testing.T) {
+	p := newPair(t)
+	routes, addresses := p.left.stack.GetRouteTable(), p.left.stack.AllAddresses()[nicID]
+	advert := header.ICMPv6(append([]byte{byte(header.ICMPv6RouterAdvert), 0, 0, 0, 64, 0, 7, 8, 15: 0},
+		[]byte{3, 4, 64, 0xc0, 5: 9, 9: 9, 16: 0xfd, 31: 0}...)) // a router, and a prefix to take an address of
+	router := netip.MustParseAddr("fe80::1")
+	advert.SetChecksum(header.ICMPv6Checksum(header.ICMPv6ChecksumParams{
+		Header: advert, Src: stackAddr(router), Dst: header.IPv6AllNodesMulticastAddress,
+	}))
+	packet := ipPacket(router, netip.IPv6LinkLocalAllNodes(), header.ICMPv6ProtocolNumber, advert)
+	header.IPv6(packet).SetHopLimit(header.NDPHopLimit)
+	p.left.deliver([][]byte{packet})
+
+	if n := p.left.stack.Stats().ICMP.V6.PacketsReceived.RouterAdvert.Value(); n != 1 {
+		t.Fatalf("%d router advertisements were received", n)
+	}
+	if got := p.left.stack.AllAddresses()[nicID]; len(got) != len(addresses) {
+		t.Errorf("addresses are %v", got)
+	}
+	if got := p.left.stack.GetRouteTable(); len(got) != len(routes) {
+		t.Errorf("routes are %v", got)
+	}
+	p.left.Close()
+	if n := p.left.Stats().TransmitPackets; n != 0 {
+		t.Errorf("%d packets were sent", n)
+	}
+}
+
 // Nothing that comes out of the tunnel makes the stack panic, or keep much, or
 // stop working.
 func FuzzDeliver(f *testing.F) {
@@ -225,6 +255,26 @@ func FuzzDeliver(f *testing.F) {
 		})),
 	} {
 		f.Add(p, false)
+	}
+	icmp6 := func(kind header.ICMPv6Type, body ...byte) []byte {
+		p := ipPacket(right6, left6, header.ICMPv6ProtocolNumber, append([]byte{byte(kind), 0, 0, 0}, body...))
+		header.IPv6(p).SetHopLimit(header.NDPHopLimit)
+		return p
+	}
+	own := left6.As16()
+	for _, p := range [][]byte{
+		icmp6(header.ICMPv6NeighborSolicit, append(make([]byte, 4), own[:]...)...),
+		icmp6(header.ICMPv6NeighborAdvert, append(make([]byte, 4), own[:]...)...),
+		icmp6(header.ICMPv6RouterAdvert, append([]byte{64, 0, 7, 8, 11: 0},
+			[]byte{3, 4, 64, 0xc0, 5: 9, 9: 9, 16: 0xfd, 31: 0}...)...), // a prefix
+		icmp6(header.ICMPv6MulticastListenerQuery, make([]byte, 20)...),
+		ipPacket(right6, left6, 0, append([]byte{17, 0, 5, 2, 0, 0, 1, 0}, udpPacket(right6, left6, "x")[40:]...)),
+		ipPacket(right6, left6, 44, append([]byte{17, 0, 0, 1, 0, 0, 0, 1}, udpPacket(right6, left6, "12345678")[40:]...)),
+		ipPacket(right6, left6, 43, append([]byte{6, 0, 0, 1, 0, 0, 0, 0}, tcpPacket(right6, left6)[40:]...)),
+		ipPacket(right4, left4, header.ICMPv4ProtocolNumber, append([]byte{byte(header.ICMPv4Timestamp)}, make([]byte, 19)...)),
+		edited(append(ipPacket(right4, left4, 17, nil), 7, 3, 4, 0, 17, 9, 0, 7, 0, 8, 0, 0), func(p []byte) { p[0], p[3] = 0x46, 32 }),
+	} {
+		f.Add(p, true)
 	}
 	n := &Net{}
 	w := newWire(f, wireguard.DefaultMTU, nil)
@@ -253,8 +303,11 @@ func FuzzDeliver(f *testing.F) {
 		for _, err := u.(*UDPConn).Read(make([]byte, 1)); err == nil; {
 			_, err = u.(*UDPConn).Read(make([]byte, 1))
 		}
-		if n := n.nic.queue.count; n > maxQueuedBatches {
-			t.Errorf("%d batches are queued", n)
+		q := n.nic.queue
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.count > maxQueuedBatches || q.bytes > maxQueuedBytes+2*len(packet) {
+			t.Errorf("%d bytes in %d batches are queued", q.bytes, q.count)
 		}
 	})
 	l.Close()

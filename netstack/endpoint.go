@@ -27,8 +27,8 @@ type link interface {
 
 var _ link = (*wireguard.Device)(nil)
 
-// burstSegments is how many full segments of TCP the stack hands over at
-// most, and batchPackets how many packets a batch has room for: as many.
+// burstSegments is how many full segments of TCP the stack hands over at most:
+// as many as a batch has room for.
 const burstSegments = 44
 
 // endpoint is the stack's network interface: the end of the link that speaks
@@ -49,6 +49,8 @@ type endpoint struct {
 	// are set before the first packet.
 	v4, v6    stack.NetworkEndpoint
 	transport stack.TransportDispatcher
+	// flows take incoming packets that are not for us; nil if nobody does.
+	flows *flows
 }
 
 var (
@@ -92,7 +94,7 @@ func (e *endpoint) write(pkt *stack.PacketBuffer) tcpip.Error {
 	return nil
 }
 
-// destination is the address that an outgoing packet goes to.
+// destination is the address that a packet goes to.
 func destination(ip []byte) netip.Addr {
 	var dst []byte
 	if header.IPVersion(ip) == header.IPv6Version {
@@ -115,7 +117,8 @@ func (e *endpoint) route(dst netip.Addr) (wireguard.Route, error) {
 
 // segment cuts a burst into the slots of batches of its own.
 func (e *endpoint) segment(r wireguard.Route, pkt *stack.PacketBuffer) bool {
-	s := newSegmenter(pkt)
+	var s segmenter
+	s.init(pkt)
 	e.stats.segmentBursts.Add(1)
 	var b *wireguard.Batch
 	filled := 0
@@ -164,8 +167,7 @@ func (e *endpoint) MTU() uint32 { return uint32(e.mtu) }
 func (e *endpoint) Attach(d stack.NetworkDispatcher) {
 	e.attached.Store(d != nil)
 	if d != nil {
-		// The dispatcher is the stack's interface, which is both.
-		e.transport, _ = d.(stack.TransportDispatcher)
+		e.transport = d.(stack.TransportDispatcher) // the stack's interface is both
 	}
 }
 

@@ -26,7 +26,7 @@ const backlog = 1024
 // The error is a [*net.OpError] around EADDRINUSE, around EADDRNOTAVAIL if the
 // address is not the tunnel's, or as of DialContext.
 func (n *Net) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	l := &listener{}
+	l := &listener{net: n}
 	b, err := n.binding(ctx, network, address, tcp.ProtocolNumber)
 	if err == nil {
 		err = b.open(n, &l.socket, func(ep tcpip.Endpoint) tcpip.Error { return ep.Listen(backlog) })
@@ -81,7 +81,8 @@ func (n *Net) binding(
 	}
 	b.v4, b.v6 = families(network, b.addr.Addr())
 	b.v4, b.v6 = b.v4 && n.has4, b.v6 && n.has6
-	if !b.v4 && !b.v6 {
+	a := b.addr.Addr()
+	if own := !a.IsValid() || a.IsUnspecified() || n.own[a]; !own || !b.v4 && !b.v6 {
 		err = syscall.EADDRNOTAVAIL
 	}
 	return b, err
@@ -102,6 +103,10 @@ func (b *binding) open(n *Net, s *socket, then func(tcpip.Endpoint) tcpip.Error)
 		if b.v6 {
 			ep.SocketOptions().SetV6Only(!b.v4)
 		}
+		// All addresses are all of ours, and not what peers of a gateway ask for.
+		if err := ep.SocketOptions().SetBindToDevice(nicID); err != nil {
+			return err
+		}
 		if err := ep.Bind(fullAddr(local)); err != nil {
 			return err
 		}
@@ -120,6 +125,7 @@ func families(network string, a netip.Addr) (v4, v6 bool) {
 // listener is a TCP listener in the tunnel.
 type listener struct {
 	socket
+	net       *Net
 	accepting sync.Mutex
 }
 
@@ -134,13 +140,10 @@ func (l *listener) Accept() (net.Conn, error) {
 		ep, q, err = l.ep.Accept(&remote)
 		return err
 	})
-	if err == syscall.EINVAL { // it does not listen any more: the tunnel was closed
-		err = net.ErrClosed
-	}
 	if err != nil {
 		return nil, l.opError("accept", err)
 	}
-	return accepted(l.network, ep, q, remote), nil
+	return l.net.accepted(l.network, ep, q, remote), nil
 }
 
 // Addr is the address that the listener is bound to.

@@ -53,6 +53,19 @@ type Options struct {
 	// Resolve looks up the names of endpoints on the host. Nil uses package
 	// net.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+
+	// Accept makes this end a gateway: it is called for each flow that a peer
+	// opens to an address which is not the tunnel's, in a goroutine of its
+	// own. Its context ends with the tunnel, and Close waits for it to
+	// return; a flow that it has not accepted then is refused. 2048 flows can
+	// wait for an answer, 512 of each peer: connections beyond are reset,
+	// datagrams dropped. Nil drops whatever is for such an address.
+	Accept func(ctx context.Context, f Flow)
+	// Echo is called like Accept, for each ICMP echo request to such an
+	// address. If it returns nil the request is answered; the error is told
+	// as by Flow.Refuse, but that one of other kind says that it is not
+	// allowed. Nil answers none. It needs Accept.
+	Echo func(ctx context.Context, source, destination netip.Addr, data []byte) error
 }
 
 // Net is a tunnel with a stack at this end. Its methods may be called by any
@@ -61,6 +74,7 @@ type Net struct {
 	nic    *endpoint
 	stack  *stack.Stack
 	device *wireguard.Device // nil in tests
+	flows  *flows            // nil if this is no gateway
 	// resolver looks up names in the tunnel.
 	resolver *Resolver
 	// own are the tunnel's addresses at this end.
@@ -85,6 +99,7 @@ type Net struct {
 // lives until Close. It silences the log of gVisor for the whole process.
 func Open(ctx context.Context, t config.Tunnel, o Options) (*Net, error) {
 	n := &Net{}
+	n.flows = newFlows(n, o)
 	device, err := wireguard.New(wireguard.Config{
 		PrivateKey:   t.PrivateKey,
 		ListenPort:   t.ListenPort,
@@ -160,6 +175,12 @@ func (n *Net) start(l link, addresses []netip.Prefix, o stack.Options) error {
 	if err != nil {
 		return err
 	}
+	if n.flows != nil {
+		if err := n.flows.attach(s, nic); err != nil {
+			stopStack(s)
+			return err
+		}
+	}
 	n.nic, n.stack, n.stop, n.done = nic, s, func() {}, make(chan struct{})
 	n.own = make(map[netip.Addr]bool)
 	for _, p := range addresses {
@@ -222,6 +243,9 @@ func (n *Net) Close() error {
 		n.gate.Lock()
 		n.closed = true
 		close(n.done)
+		if n.flows != nil {
+			n.flows.stop()
+		}
 		n.gate.Unlock()
 		// The link still takes what this has to say.
 		stopStack(n.stack)

@@ -69,18 +69,16 @@ type segmenter struct {
 	pseudo  uint16           // sum of the pseudo header without its length
 }
 
-func newSegmenter(pkt *stack.PacketBuffer) *segmenter {
-	s := &segmenter{
-		data:    newReader(pkt),
-		left:    pkt.Data().Size(),
-		mss:     int(pkt.GSOOptions.MSS),
-		network: len(pkt.NetworkHeader().Slice()),
-		length:  pkt.HeaderSize(),
-	}
+// init prepares to cut pkt, which has to stay as it is until the last write.
+func (s *segmenter) init(pkt *stack.PacketBuffer) {
+	s.data = newReader(pkt)
+	s.left = pkt.Data().Size()
+	s.mss = int(pkt.GSOOptions.MSS)
+	s.network = len(pkt.NetworkHeader().Slice())
+	s.length = pkt.HeaderSize()
 	s.data.read(s.headers[:s.length])
 	ip := pkt.Network()
 	s.pseudo = header.PseudoHeaderChecksum(header.TCPProtocolNumber, ip.SourceAddress(), ip.DestinationAddress(), 0)
-	return s
 }
 
 // next is the length of the next packet, 0 after the last one.

@@ -27,7 +27,8 @@ type socket struct {
 	readDeadline, writeDeadline deadline
 
 	closing sync.Once
-	closed  chan struct{} // closed by Close
+	closed  chan struct{}   // closed by Close
+	tunnel  <-chan struct{} // closed by that of the Net
 }
 
 // wakeup turns the stack's events into tokens: one is there if something
@@ -55,9 +56,9 @@ func token(c chan struct{}) {
 }
 
 // init makes s the socket of an endpoint that notifies q.
-func (s *socket) init(network string, ep tcpip.Endpoint, q *waiter.Queue) {
+func (s *socket) init(n *Net, network string, ep tcpip.Endpoint, q *waiter.Queue) {
 	s.network, s.ep = network, ep
-	s.closed = make(chan struct{})
+	s.closed, s.tunnel = make(chan struct{}), n.done
 	s.wake = wakeup{make(chan struct{}, 1), make(chan struct{}, 1)}
 	s.entry.Init(&s.wake, waiter.ReadableEvents|waiter.WritableEvents|waiter.EventErr|waiter.EventHUp)
 	q.EventRegister(&s.entry)
@@ -77,7 +78,7 @@ func (n *Net) open(
 	if err != nil {
 		return errno(err)
 	}
-	s.init(network, ep, q)
+	s.init(n, network, ep, q)
 	if err := prepare(ep); err != nil {
 		ep.Close()
 		return errno(err)
@@ -93,10 +94,8 @@ func (n *Net) open(
 // net.ErrClosed.
 func (s *socket) do(event <-chan struct{}, d *deadline, f func() tcpip.Error) error {
 	for {
-		select {
-		case <-s.closed:
+		if s.over() {
 			return net.ErrClosed
-		default:
 		}
 		if d.expired() {
 			return os.ErrDeadlineExceeded
@@ -113,16 +112,38 @@ func (s *socket) do(event <-chan struct{}, d *deadline, f func() tcpip.Error) er
 		case <-event:
 		case <-d.done():
 		case <-s.closed:
+		case <-s.tunnel:
 		}
 	}
 }
 
-// failure is the error for what the stack says. After Close that is anything.
-func (s *socket) failure(err tcpip.Error) error {
+// waitReadable waits until a read would not wait.
+func (s *socket) waitReadable() error {
+	err := s.do(s.wake.readable, &s.readDeadline, func() tcpip.Error {
+		const ready = waiter.ReadableEvents | waiter.EventErr | waiter.EventHUp
+		if s.ep.Readiness(ready)&ready == 0 {
+			return &tcpip.ErrWouldBlock{}
+		}
+		return nil
+	})
+	return s.opError("read", err)
+}
+
+// over reports whether the socket or the tunnel was closed.
+func (s *socket) over() bool {
 	select {
 	case <-s.closed:
-		return net.ErrClosed
+	case <-s.tunnel:
 	default:
+		return false
+	}
+	return true
+}
+
+// failure is the error for what the stack says. After Close that is anything.
+func (s *socket) failure(err tcpip.Error) error {
+	if s.over() {
+		return net.ErrClosed
 	}
 	if _, ok := err.(*tcpip.ErrClosedForReceive); ok {
 		return io.EOF

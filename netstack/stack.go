@@ -16,7 +16,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 )
 
-// nicID is the stack's only interface.
+// nicID is the stack's interface, and the only one if it is no gateway's.
 const nicID = 1
 
 // Settings of the stack. Buffers begin small and grow with what a connection
@@ -37,7 +37,9 @@ const (
 // newStack returns a stack with e as its interface and the addresses as its
 // own.
 func newStack(e *endpoint, addresses []netip.Prefix, o stack.Options) (*stack.Stack, error) {
-	// The stack's own log goes to stderr, with addresses of clients in it.
+	// The stack's own log goes to stderr, with addresses of clients in it. Some
+	// of it keeps the target that it had first, and is of level Info.
+	log.SetLevel(log.Warning)
 	log.SetTarget(discard{})
 	s := stack.New(o)
 	if err := configure(s, e, addresses); err != nil {
@@ -143,10 +145,10 @@ func stackAddr(a netip.Addr) tcpip.Address {
 	return tcpip.AddrFrom16(a.As16())
 }
 
-// fullAddr is an address with a port as the stack has it. An invalid address
-// is any.
+// fullAddr is an address with a port as the stack has it, on the tunnel's own
+// interface. An invalid address is any.
 func fullAddr(a netip.AddrPort) tcpip.FullAddress {
-	f := tcpip.FullAddress{Port: a.Port()}
+	f := tcpip.FullAddress{NIC: nicID, Port: a.Port()}
 	if a.IsValid() {
 		f.Addr = stackAddr(a.Addr())
 	}

@@ -17,6 +17,11 @@ type Stats struct {
 	// DeliverMalformed were no IP packets, or ones that must not be believed,
 	// and DeliverChecksum had a wrong checksum.
 	DeliverPackets, DeliverBytes, DeliverMalformed, DeliverChecksum uint64
+	// FlowsOffered were given to Options.Accept, and EchoesOffered to
+	// Options.Echo. FlowsExcess are flows and echo requests for which there
+	// was no room, FlowsPending those that wait for an answer now.
+	FlowsOffered, EchoesOffered, FlowsExcess uint64
+	FlowsPending                             int
 	// TCPEstablished are the connections open now.
 	TCPEstablished uint64
 	// TCPRetransmits are segments that were sent again.
@@ -36,7 +41,7 @@ type counters struct {
 // Stats returns the counters of the stack.
 func (n *Net) Stats() Stats {
 	c, tcp := &n.nic.stats, n.stack.Stats().TCP
-	return Stats{
+	s := Stats{
 		SegmentBursts:    c.segmentBursts.Load(),
 		SegmentPackets:   c.segmentPackets.Load(),
 		RouteNoPeer:      c.routeNoPeer.Load(),
@@ -53,4 +58,9 @@ func (n *Net) Stats() Stats {
 		TCPEstablished:   tcp.CurrentEstablished.Value(),
 		TCPRetransmits:   tcp.Retransmits.Value(),
 	}
+	if f := n.flows; f != nil {
+		s.FlowsOffered, s.EchoesOffered, s.FlowsExcess = f.offered.Load(), f.echoes.Load(), f.excess.Load()
+		s.FlowsPending = f.pending.now()
+	}
+	return s
 }

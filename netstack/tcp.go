@@ -101,9 +101,9 @@ func (c *TCPConn) connected(ctx context.Context, n *Net) error {
 }
 
 // accepted makes a connection of an endpoint that a listener got.
-func accepted(network string, ep tcpip.Endpoint, q *waiter.Queue, remote tcpip.FullAddress) *TCPConn {
+func (n *Net) accepted(network string, ep tcpip.Endpoint, q *waiter.Queue, remote tcpip.FullAddress) *TCPConn {
 	c := &TCPConn{}
-	c.init(network, ep, q)
+	c.init(n, network, ep, q)
 	_ = keepAlive(ep) // fails only on a connection that has failed
 	if local, err := ep.GetLocalAddress(); err == nil {
 		c.local = netAddr(network, addrPort(local))
@@ -156,14 +156,7 @@ func (c *TCPConn) Read(b []byte) (int, error) {
 func (c *TCPConn) WaitReadable() error {
 	c.reading.Lock()
 	defer c.reading.Unlock()
-	err := c.do(c.wake.readable, &c.readDeadline, func() tcpip.Error {
-		const ready = waiter.ReadableEvents | waiter.EventErr | waiter.EventHUp
-		if c.ep.Readiness(ready)&ready == 0 {
-			return &tcpip.ErrWouldBlock{}
-		}
-		return nil
-	})
-	return c.opError("read", err)
+	return c.waitReadable()
 }
 
 // Write writes all of b to the send buffer, waiting for room in it; see
@@ -195,7 +188,7 @@ func (c *TCPConn) fail(op string, err error) error {
 	switch {
 	case err == io.EOF || number == syscall.EPIPE:
 		if tcp.EndpointState(c.ep.State()) != tcp.StateError {
-			break
+			break // it is what it says
 		}
 		err = syscall.ECONNRESET
 		if seen := c.failed.Load(); seen != 0 {

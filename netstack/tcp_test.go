@@ -38,11 +38,8 @@ func (p *pair) connect(t testing.TB, to netip.Addr) (dialed, accepted *TCPConn) 
 
 // noise returns n bytes that depend on seed alone.
 func noise(seed uint64, n int) []byte {
-	r := rand.New(rand.NewPCG(seed, 0))
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16)}).Read(b)
 	return b
 }
 

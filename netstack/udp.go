@@ -2,7 +2,6 @@ package netstack
 
 import (
 	"bytes"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -74,10 +73,15 @@ func (c *UDPConn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 		}
 		return err
 	})
-	if err == io.EOF { // the tunnel was closed
-		err = net.ErrClosed
-	}
 	return res.Count, addrPort(res.RemoteAddr), c.opError("read", err)
+}
+
+// WaitReadable waits until a read would not wait, because of a datagram or an
+// error. It fails like Read when the deadline passes or the socket is closed.
+func (c *UDPConn) WaitReadable() error {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	return c.waitReadable()
 }
 
 // Write sends a datagram to the address that the socket is connected to.
