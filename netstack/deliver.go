@@ -97,13 +97,14 @@ func (e *endpoint) inspect6(p []byte) inbound {
 		return inbound{verdict: malformed}
 	}
 	in := inbound{bytes: p[:header.IPv6MinimumSize+int(ip.PayloadLength())], version: header.IPv6Version}
-	if ip.TransportProtocol() == header.ICMPv6ProtocolNumber {
+	protocol := tcpip.TransportProtocolNumber(ip.NextHeader()) // or an extension header
+	if protocol == header.ICMPv6ProtocolNumber {
 		if !e.icmpv6(ip, in.bytes[header.IPv6MinimumSize:]) {
 			in.verdict = malformed
 		}
 		return in
 	}
-	in.verify(ip.TransportProtocol(), ip.SourceAddress(), ip.DestinationAddress(), header.IPv6MinimumSize)
+	in.verify(protocol, ip.SourceAddress(), ip.DestinationAddress(), header.IPv6MinimumSize)
 	return in
 }
 

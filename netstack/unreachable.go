@@ -128,7 +128,7 @@ func (e *endpoint) icmpv6(ip header.IPv6, icmp header.ICMPv6) bool {
 // hostUnreachable tells the connection of a quoted IPv6 packet that the host
 // at its other end can't be reached.
 func (e *endpoint) hostUnreachable(quote header.IPv6) {
-	if len(quote) < header.IPv6MinimumSize+quoted || quote.TransportProtocol() != header.TCPProtocolNumber {
+	if len(quote) < header.IPv6MinimumSize+quoted || quote.NextHeader() != uint8(header.TCPProtocolNumber) {
 		return
 	}
 	e.tell(unreachable{
