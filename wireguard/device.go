@@ -291,6 +291,9 @@ func (d *Device) event(e engine.Event) {
 		d.log.Info("no answer, waiting for traffic", "peer", e.Peer.Public().Short(), "endpoint", to.Addr.String())
 	case engine.EventEndpoint:
 		d.log.Info("endpoint", "peer", e.Peer.Public().Short(), "endpoint", to.Addr.String())
+	case engine.EventOldTimestamp:
+		d.log.Info("an initiation was refused: it is not newer than the last; it was replayed, or the peer's clock went back",
+			"peer", e.Peer.Public().Short())
 	case engine.EventInitiation:
 		d.log.Debug("initiation", "peer", e.Peer.Public().Short(), "attempt", e.Attempt)
 	case engine.EventKeysZeroed:

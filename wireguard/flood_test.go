@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wimble-proxy/wimble/wireguard/engine"
@@ -13,11 +14,11 @@ import (
 )
 
 const (
-	pacedRate   = 200_000_000 / 8 // of the tunnel, in bytes a second
-	floodRate   = 100_000         // messages a second
-	floodQuiet  = 700 * time.Millisecond
-	floodLasts  = 1500 * time.Millisecond
-	floodSource = 16 // sockets that it comes from
+	pacedRate    = 200_000_000 / 8 // of the tunnel, in bytes a second
+	floodRate    = 100_000         // messages a second
+	floodSources = 16              // sockets that it comes from
+	floodQuiet   = 700 * time.Millisecond
+	floodLasts   = 1500 * time.Millisecond
 )
 
 // pacedTunnel is a pair on real sockets of which the first sends full packets
@@ -78,37 +79,32 @@ func (p *pacedTunnel) rate(span time.Duration) float64 {
 	return float64(p.bytes.Load()-before) * 8 / time.Since(start).Seconds()
 }
 
+// goesOn waits for more to arrive.
+func (p *pacedTunnel) goesOn(t *testing.T) {
+	t.Helper()
+	before := p.bytes.Load()
+	waitFor(t, func() bool { return p.bytes.Load() > before })
+}
+
 // address is where b listens.
 func (p *pacedTunnel) address() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), p.b.ListenPort())
 }
 
 // flood sends messages from many sockets, as fast as floodRate and the machine
-// allow, and counts what comes back.
+// allow.
 type flood struct {
-	sent, replies, replyBytes atomic.Int64
-	ended                     atomic.Bool
-	running                   sync.WaitGroup
-	conns                     []*net.UDPConn
+	sent    atomic.Int64
+	ended   atomic.Bool
+	running sync.WaitGroup
+	conns   []*net.UDPConn
 }
 
 func startFlood(t *testing.T, to netip.AddrPort, msgs [][]byte) *flood {
 	t.Helper()
 	f := new(flood)
-	for range floodSource {
-		c := loopbackUDP(t)
-		f.conns = append(f.conns, c)
-		f.running.Go(func() {
-			b := make([]byte, largeBuffer)
-			for {
-				n, _, err := c.ReadFromUDPAddrPort(b)
-				if err != nil {
-					return
-				}
-				f.replies.Add(1)
-				f.replyBytes.Add(int64(n))
-			}
-		})
+	for range floodSources {
+		f.conns = append(f.conns, loopbackUDP(t))
 	}
 	f.running.Go(func() {
 		const burst = floodRate / 1000
@@ -116,7 +112,7 @@ func startFlood(t *testing.T, to netip.AddrPort, msgs [][]byte) *flood {
 		for i := 0; !f.ended.Load(); i++ {
 			for j := range burst {
 				n := i*burst + j
-				if _, err := f.conns[n%floodSource].WriteToUDPAddrPort(msgs[n%len(msgs)], to); err == nil {
+				if _, err := f.conns[n%floodSources].WriteToUDPAddrPort(msgs[n%len(msgs)], to); err == nil {
 					f.sent.Add(1)
 				}
 			}
@@ -134,11 +130,24 @@ func startFlood(t *testing.T, to netip.AddrPort, msgs [][]byte) *flood {
 
 func (f *flood) stop() {
 	f.ended.Store(true)
-	time.Sleep(10 * time.Millisecond) // the last replies
-	for _, c := range f.conns {
-		c.Close()
-	}
 	f.running.Wait()
+}
+
+// replies are what waits at the sockets: nobody read it meanwhile, so that the
+// flood costs the machine no more than it must.
+func (f *flood) replies() (all [][]byte) {
+	for _, c := range f.conns {
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		for {
+			b := make([]byte, 2*message.InitiationSize)
+			n, err := c.Read(b)
+			if err != nil {
+				break
+			}
+			all = append(all, b[:n])
+		}
+	}
+	return all
 }
 
 func loopbackUDP(t *testing.T) *net.UDPConn {
@@ -190,27 +199,25 @@ func TestW6FloodWithoutMAC1(t *testing.T) {
 	f.stop()
 	took := time.Since(start).Seconds()
 
-	drops := p.b.Drops()
+	replies, drops := f.replies(), p.b.Drops()
 	t.Logf("the tunnel kept %.0f %% of %.0f Mbit/s; %.0f initiations a second, %.0f read", 100*loaded/quiet, quiet/1e6,
 		float64(f.sent.Load())/took, float64(drops["mac1"])/took)
-	if drops["mac1"] == 0 || f.replies.Load() != 0 {
-		t.Errorf("dropped %v, %d replies, want silence for a wrong mac1", drops, f.replies.Load())
+	if drops["mac1"] == 0 || len(replies) != 0 {
+		t.Errorf("dropped %v, want silence for a wrong mac1", drops)
 	}
 	for reason := range drops {
 		if reason != "mac1" {
 			t.Errorf("dropped %v, want nothing that got past mac1", drops)
 		}
 	}
-	if loaded == 0 {
-		t.Error("nothing went through the tunnel")
-	}
+	p.goesOn(t)
 	wantFlat(t, heap)
 }
 
 // TestW7FloodWithMAC1: the same by one who knows our public key. Load is
 // noticed, strangers get cookies, which are smaller than what asked for them,
-// one who uses his is held to its rate, and a peer without a session gets one
-// in the middle of it. The aim for the tunnel is 80 %.
+// and a peer without a session gets one in the middle of it. The aim for the
+// tunnel is 80 %.
 func TestW7FloodWithMAC1(t *testing.T) {
 	private := ephemeralKey(t)
 	p := newPacedTunnel(t, PeerChange{PeerChange: engine.PeerChange{PublicKey: private.Public()}})
@@ -220,15 +227,16 @@ func TestW7FloodWithMAC1(t *testing.T) {
 	quiet := p.rate(floodQuiet)
 	f := startFlood(t, p.address(), msgs)
 	start := time.Now()
-	connected := make(chan time.Duration, 1)
-	f.running.Go(func() { connected <- dialUnderLoad(t, newSpeaker(t, private, p.b.private.Public(), p.b.clock), p.address()) })
-	loaded := p.rate(floodLasts)
-	t.Logf("the peer's handshake took %v", <-connected)
+	loaded := make(chan float64, 1)
+	go func() { loaded <- p.rate(floodLasts) }()
+	dialUnderLoad(t, newSpeaker(t, private, p.b.private.Public(), p.b.clock), p.address())
+	t.Logf("the peer's handshake took %v", time.Since(start))
+	kept := <-loaded
 	f.stop()
 	took := time.Since(start).Seconds()
 
-	drops := p.b.Drops()
-	t.Logf("the tunnel kept %.0f %% of %.0f Mbit/s; %.0f initiations a second, %.0f read", 100*loaded/quiet, quiet/1e6,
+	replies, drops := f.replies(), p.b.Drops()
+	t.Logf("the tunnel kept %.0f %% of %.0f Mbit/s; %.0f initiations a second, %.0f read", 100*kept/quiet, quiet/1e6,
 		float64(f.sent.Load())/took, float64(drops["cookie"]+drops["unknown-peer"])/took)
 	if drops["cookie"] == 0 || drops["unknown-peer"]*8 > drops["cookie"] {
 		t.Errorf("dropped %v, want load noticed and strangers sent cookies", drops)
@@ -236,40 +244,116 @@ func TestW7FloodWithMAC1(t *testing.T) {
 	if drops["mac1"]+drops["invalid"]+drops["replay"] != 0 {
 		t.Errorf("dropped %v, want nothing refused that was in order", drops)
 	}
-	if f.replies.Load() == 0 || f.replyBytes.Load() != f.replies.Load()*message.CookieReplySize {
-		t.Errorf("%d replies of %d bytes in all, want cookie replies", f.replies.Load(), f.replyBytes.Load())
+	for _, r := range replies {
+		if kind, _ := message.Classify(r); kind != message.TypeCookieReply {
+			t.Fatalf("a stranger got %x", r) // less than half of what it sent
+		}
 	}
-	if out, in := f.replyBytes.Load(), f.sent.Load()*message.InitiationSize; out > in {
-		t.Errorf("%d bytes sent for %d that came", out, in)
+	if len(replies) == 0 || uint64(len(replies)) > drops["cookie"] || drops["cookie"] > uint64(f.sent.Load()) {
+		t.Errorf("%d initiations, %d cookies and %d replies, want one reply each at most", f.sent.Load(), drops["cookie"], len(replies))
 	}
-	if loaded == 0 {
-		t.Error("nothing went through the tunnel")
-	}
+	p.goesOn(t)
 	wantFlat(t, heap)
 }
 
-// dialUnderLoad makes a session as a peer does that uses the cookie it gets at
-// once, and returns how long that took.
-func dialUnderLoad(t *testing.T, s *speaker, to netip.AddrPort) time.Duration {
-	start, c, b := time.Now(), loopbackUDP(t), make([]byte, message.InitiationSize)
-	for time.Since(start) < 20*time.Second {
+// dialUnderLoad makes a session as a peer does that begins five times a second
+// and uses the cookie it gets at once. Answers may be late: thousands of
+// forgeries wait in the socket before each initiation.
+func dialUnderLoad(t *testing.T, s *speaker, to netip.AddrPort) {
+	t.Helper()
+	c, b := loopbackUDP(t), make([]byte, message.InitiationSize)
+	begun := map[uint32]speaker{} // by index, as it was then
+	for start := time.Now(); time.Since(start) < 20*time.Second; {
 		if _, err := c.WriteToUDPAddrPort(s.initiation(), to); err != nil {
-			t.Error(err)
-			return 0
+			t.Fatal(err)
 		}
-		_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond)) // it may be lost
+		begun[s.index] = *s
+		_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 		n, err := c.Read(b)
 		if err != nil {
 			continue
 		}
 		if reply, ok := message.ParseCookieReply(b[:n]); ok {
-			s.signer.Accept(s.clock().Boot, s.remote, &reply)
+			was := begun[reply.Receiver]
+			if was.signer.Accept(s.clock().Boot, s.remote, &reply) {
+				s.signer = was.signer
+			}
 			continue
 		}
-		s.finish(b[:n])
-		_, _ = c.WriteToUDPAddrPort(s.data(nil), to)
-		return time.Since(start)
+		response, _ := message.ParseResponse(b[:n])
+		if was, ok := begun[response.Receiver]; ok {
+			was.finish(b[:n])
+			return
+		}
 	}
-	t.Error("the peer's handshake did not end in 20 s")
-	return 0
+	t.Fatal("the peer's handshake did not end in 20 s")
+}
+
+// TestW7SourceRate: strangers that use their cookies are served 5 initiations
+// at once and 20 a second for each IPv4 address and each /64 of IPv6, whatever
+// their ports and however many they are.
+func TestW7SourceRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sent = 100
+		n := newMemNet()
+		here6 := netip.MustParseAddrPort("[2001:db8::1]:51820")
+		clock := &testClock{start: time.Now()}
+		sides := pairOf(t, n, clock, func(_ int, c *Config) {
+			c.ListenPacket = n.host(netip.MustParseAddr("192.0.2.1"), here6.Addr())
+		})
+		a := sides[0]
+		run(t, a)
+		<-a.Ready()
+		a.overload(t)
+
+		initiations := map[string][][]byte{}
+		strangers := map[string]*scripted{}
+		for _, at := range []string{"198.51.100.1:1", "198.51.100.1:2", "198.51.100.2:1", "[2001:db8:1::1]:1", "[2001:db8:1::2]:1", "[2001:db8:1:1::1]:1"} {
+			from, to := netip.MustParseAddrPort(at), a.outer
+			if from.Addr().Is6() {
+				to = here6
+			}
+			s := listen(t, n, newSpeaker(t, ephemeralKey(t), a.private.Public(), clock.now), from, to)
+			s.say(s.initiation())
+			reply, _ := message.ParseCookieReply(s.want(message.TypeCookieReply, "the Device is under load"))
+			if !s.signer.Accept(s.clock().Boot, s.remote, &reply) {
+				t.Fatal("the cookie reply is no good")
+			}
+			strangers[at] = s
+			for range 5 {
+				initiations[at] = append(initiations[at], s.initiation())
+			}
+		}
+		served := func(at string) int {
+			before := a.Drops()["unknown-peer"]
+			for i := range sent {
+				strangers[at].say(initiations[at][i%5])
+			}
+			return int(a.Drops()["unknown-peer"] - before)
+		}
+		for _, step := range []struct {
+			at   string
+			wait time.Duration // before it
+			want int
+		}{
+			{"198.51.100.1:1", 0, 5},
+			{"198.51.100.1:2", 0, 0}, // the same address
+			{"198.51.100.2:1", 0, 5},
+			{"[2001:db8:1::1]:1", 0, 5},
+			{"[2001:db8:1::2]:1", 0, 0}, // the same /64
+			{"[2001:db8:1:1::1]:1", 0, 5},
+			{"198.51.100.1:1", 50 * time.Millisecond, 1},
+			{"198.51.100.1:2", 149 * time.Millisecond, 2},
+			{"198.51.100.1:1", 800 * time.Millisecond, 5}, // no more than at first
+		} {
+			time.Sleep(step.wait)
+			a.overload(t)
+			if got := served(step.at); got != step.want {
+				t.Errorf("%s after %v: served %d of %d, want %d", step.at, step.wait, got, sent, step.want)
+			}
+		}
+		if drops := a.Drops(); drops["rate"] != 9*sent-(5*5+1+2) {
+			t.Errorf("dropped %v, want all others for their rate", drops)
+		}
+	})
 }

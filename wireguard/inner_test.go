@@ -175,7 +175,7 @@ func TestW26StagedPackets(t *testing.T) {
 			b := a.NewBatch(r, size)
 			for range min(maxBatchPackets, packets-sent) {
 				slot := b.Add(size)
-				copy(slot, pattern)
+				copy(slot, pattern[:20])
 				sent++
 				binary.BigEndian.PutUint32(slot[20:], uint32(sent))
 			}

@@ -145,8 +145,8 @@ func TestW13ClockSteps(t *testing.T) {
 }
 
 // TestW13ClockBehindAfterRestart: a device that restarts with its clock set
-// back is refused by who remembers, which shows in the counters of one and the
-// attempts of the other, and heals as soon as the other side sends.
+// back is refused by who remembers, which shows in the counters and one event
+// of the other, and heals as soon as the other side sends.
 func TestW13ClockBehindAfterRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := restartablePair(t)
@@ -158,6 +158,9 @@ func TestW13ClockBehindAfterRestart(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if n := b.Drops()["replay"]; n != 20 {
 			t.Errorf("the other side counts %v, want 20 refused initiations", b.Drops())
+		}
+		if n := b.events.count(engine.EventOldTimestamp); n != 1 {
+			t.Errorf("the other side told of it %d times, want once", n)
 		}
 		if n := a.events.count(engine.EventGaveUp); n != 1 {
 			t.Errorf("gave up %d times, want once", n)

@@ -25,7 +25,7 @@ type speaker struct {
 	id     *handshake.Identity
 	remote *handshake.Remote // the Device
 	psk    key.Preshared
-	ahead  time.Duration // how far its timestamps are before the clock
+	ahead  time.Duration // how far its timestamps are ahead of the clock
 	lag    time.Duration // how much younger it takes its cookies to be
 
 	signer  handshake.Signer

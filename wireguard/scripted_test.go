@@ -179,7 +179,8 @@ func TestPeerWithoutJitter(t *testing.T) {
 }
 
 // TestSilentUnderLoad: a peer that drops handshakes under load and gives no
-// cookie, like Firezone's relay did. The Device goes on at its own pace.
+// cookie, as BoringTun does where it knows no source address. The Device goes
+// on at its own pace.
 func TestSilentUnderLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const ignored = 5

@@ -63,19 +63,33 @@ func (q *handshakeQueue) initiate(p *engine.Peer) {
 	q.mu.Lock()
 	q.initiations = append(q.initiations, p)
 	q.mu.Unlock()
+	q.poke()
+}
+
+// poke wakes the worker.
+func (q *handshakeQueue) poke() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
 }
 
-// take removes and returns the initiations that wait.
-func (q *handshakeQueue) take() []*engine.Peer {
+// next removes and returns the initiation that waits longest, or nil. It wakes
+// the worker again when there are more: with thousands of peers to begin with,
+// those that call, and the end of the Device, must not wait for all of them.
+func (q *handshakeQueue) next() *engine.Peer {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	peers := q.initiations
-	q.initiations = nil
-	return peers
+	if len(q.initiations) == 0 {
+		return nil
+	}
+	p := q.initiations[0]
+	q.initiations[0] = nil
+	q.initiations = q.initiations[1:]
+	if len(q.initiations) > 0 {
+		q.poke()
+	}
+	return p
 }
 
 // runHandshakes is the worker: the Diffie-Hellman computations of all peers
@@ -87,7 +101,7 @@ func (d *Device) runHandshakes(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-d.work.wake:
-			for _, p := range d.work.take() {
+			if p := d.work.next(); p != nil {
 				p.Initiate(d.clock(), &out)
 				d.act(&out)
 			}

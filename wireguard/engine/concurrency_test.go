@@ -32,7 +32,7 @@ func TestConcurrentUse(t *testing.T) {
 				s.send(other)
 				s.advance()
 				if i%50 == 0 {
-					s.configure()
+					s.configure(i%500 == 0)
 				}
 			}
 		})
@@ -153,13 +153,14 @@ func (s *side) send(to *side) {
 	now := s.now()
 	k := p.SendKey(now.Boot)
 	if k == nil {
-		s.clock.Add(int64(time.Millisecond))
 		p.Stage(now, &out, packet)
 		s.finish(&out)
-		for range 1000 {
-			if p.SendKey(now.Boot) != nil {
+		for range 100_000 {
+			if p.SendKey(s.now().Boot) != nil {
 				break
 			}
+			s.clock.Add(int64(100 * time.Microsecond))
+			s.advance()
 			runtime.Gosched()
 		}
 		return
@@ -237,13 +238,13 @@ func (s *side) advance() {
 }
 
 // configure changes what may change under traffic, and looks at it.
-func (s *side) configure() {
+func (s *side) configure(suspend bool) {
 	var out Output
 	every := time.Duration(s.clock.Load()) % (30 * time.Second)
 	c := s.change()
 	c.Keepalive, c.ReplaceAllowedIPs = &every, true
 	s.engine.Apply(s.now(), Change{Peers: []PeerChange{c}}, &out)
-	if s.ids.Load()%7 == 0 {
+	if suspend {
 		s.engine.Suspend(s.now(), &out)
 	}
 	s.finish(&out)

@@ -31,7 +31,6 @@ type node struct {
 	trace        []string      // the same by name and time, since expect
 	happened     []string      // events by name and time, since expectEvents
 	delivered    map[*node]int // packets of each other node
-	lastDelivery map[*node]time.Duration
 }
 
 // timer is the deadline of a peer that the engine announced.

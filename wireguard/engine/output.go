@@ -72,6 +72,10 @@ const (
 	// EventGaveUp: 20 initiations went unanswered; the next packet for the
 	// peer, or its persistent keepalive, starts again.
 	EventGaveUp
+	// EventOldTimestamp: an authentic initiation was refused because it is not
+	// newer than one accepted before. It was recorded and sent again, or the
+	// peer's clock went back. It comes once until the next that is accepted.
+	EventOldTimestamp
 	// EventKeysZeroed: no new session came for 540 s; every key was wiped.
 	EventKeysZeroed
 )

@@ -39,8 +39,10 @@ type Peer struct {
 	unanswered     int                 // initiations since the peer was last heard
 	lastStamp      handshake.Timestamp // of our own initiations
 	newestStamp    handshake.Timestamp // of the peer's; lives as long as the Peer does
+	refusedOld     bool                // EventOldTimestamp was told
 	lastAccepted   time.Duration       // when the peer's last initiation was accepted
 	notBefore      time.Duration       // no initiation of ours leaves earlier
+	patience       time.Duration       // the dead-peer timer's jitter, drawn once for each expiry; 0 when not drawn
 	timers         timers
 	announced      time.Duration // the deadline that the caller knows of
 	staged         stagedQueue

@@ -78,6 +78,10 @@ func (p *Peer) consume(now Time, from Endpoint, stamp handshake.Timestamp, remot
 	case !p.up || p.remote != remote:
 		return a, DropRemoved
 	case !stamp.After(p.newestStamp):
+		if !p.refusedOld {
+			p.refusedOld = true
+			out.Events = append(out.Events, Event{Kind: EventOldTimestamp, Peer: p})
+		}
 		return a, DropReplay
 	case now.Boot < p.lastAccepted+floodInterval:
 		return a, DropFlood
@@ -90,7 +94,7 @@ func (p *Peer) consume(now Time, from Endpoint, stamp handshake.Timestamp, remot
 	if !ok {
 		return a, DropRandom
 	}
-	p.newestStamp, p.lastAccepted = stamp, now.Boot
+	p.newestStamp, p.lastAccepted, p.refusedOld = stamp, now.Boot, false
 	p.received.Add(message.InitiationSize)
 	p.moveEndpoint(from, out)
 	p.authReceived(now)

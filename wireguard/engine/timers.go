@@ -35,7 +35,10 @@ func (t *timers) next() time.Duration {
 // Later data does not put it off.
 func (p *Peer) dataSent(now Time) {
 	if p.timers.newHandshake == never {
-		p.timers.newHandshake = now.Boot + KeepaliveTimeout + RekeyTimeout + p.engine.jitter()
+		if p.patience == 0 {
+			p.patience = p.engine.jitter()
+		}
+		p.timers.newHandshake = now.Boot + KeepaliveTimeout + RekeyTimeout + p.patience
 	}
 }
 
@@ -97,6 +100,7 @@ func (p *Peer) Advance(now Time, out *Output) {
 		p.retransmit(now, out)
 	}
 	if due(&t.newHandshake, now) {
+		p.patience = 0
 		p.forgetSource()
 		p.wantInitiation(now, out, false)
 	}

@@ -258,6 +258,3 @@ func eachJitter(t *testing.T, f func(t *testing.T, jitter time.Duration)) {
 
 // at is a line of a trace.
 func at(when time.Duration, what string) string { return fmt.Sprintf("%v %s", when, what) }
-
-// seconds is a time in a trace.
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

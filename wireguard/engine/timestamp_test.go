@@ -246,3 +246,33 @@ func TestFloodRate(t *testing.T) {
 		t.Errorf("%d of 1000 initiations in 10 s were answered, want 500", answered)
 	}
 }
+
+// TestClockJumps: the wall clocks of both sides may go where they like, and no
+// session, timer or handshake minds.
+func TestClockJumps(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, jump := range []time.Duration{-time.Hour, time.Hour, -10 * year, 10 * year, -50 * year} {
+		l, a, b := met(t, 1)
+		a.skew, b.skew = jump, -jump
+		var sent, answered int
+		for l.now < 400*time.Second {
+			a.send(b)
+			b.send(a)
+			sent++
+			l.run(l.now + time.Second)
+			if l.now == 200*time.Second {
+				a.skew, b.skew = 0, 0
+			}
+		}
+		a.expectDelivered(b, sent)
+		b.expectDelivered(a, sent)
+		for _, d := range b.sent {
+			if kind(d.msg) == "response" {
+				answered++
+			}
+		}
+		if got := len(a.initiations()); got != 3 || answered != 4 {
+			t.Errorf("a jump by %v: %d initiations and %d answers in 400 s, want a rekey every 120 s", jump, got, answered)
+		}
+	}
+}

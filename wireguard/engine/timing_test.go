@@ -110,6 +110,17 @@ func TestRekeyBySender(t *testing.T) {
 		b.expectInitiations("a responder does not go by time")
 		a.expectInitiations("nor does an initiator that does not send")
 	})
+	t.Run("what an old session carried last", func(t *testing.T) {
+		l, a, b := met(t, 1)
+		l.run(RekeyAfterTime)
+		old := a.peer(b).current.Load()
+		a.greet(b)
+		l.run(l.now + RekeyTimeout) // there is a new one
+		a.trace = nil
+		a.peer(b).Sent(a.time(), old, 64, &a.out)
+		a.settle()
+		a.expect("a rekey was made for it already")
+	})
 	t.Run("once in 5 s", func(t *testing.T) {
 		l, a, b := steady(t, 333*time.Millisecond)
 		a.greet(b)

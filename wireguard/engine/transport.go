@@ -42,6 +42,9 @@ func (p *Peer) Sent(now Time, k *Keypair, size int, out *Output) {
 // rekeyAfterSending asks for a new session when k is old or much used. Only
 // its initiator goes by the age, so that not both sides do (Whitepaper, 6.2).
 func (p *Peer) rekeyAfterSending(now Time, k *Keypair, out *Output) {
+	if k != p.current.Load() {
+		return // there is a newer one already
+	}
 	if k.counter.Load() > RekeyAfterMessages || k.initiator && now.Boot-k.birth >= RekeyAfterTime {
 		p.wantInitiation(now, out, false)
 	}

@@ -1,0 +1,143 @@
+package interop
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/wimble-proxy/wimble/config"
+)
+
+// nobody is the user that the program runs as when the tests run as root.
+const nobody = 65534
+
+// process is a running `wimble up`.
+type process struct {
+	cmd   *exec.Cmd
+	proxy string        // where its proxy listens
+	said  *bytes.Buffer // its standard error, whole after terminate
+	ended chan struct{} // closed when it has closed its standard error
+}
+
+// startUp starts `wimble up` and waits until its proxy listens.
+func startUp(t *testing.T, program, file string) *process {
+	t.Helper()
+	p := &process{cmd: exec.CommandContext(t.Context(), program, "up", file, "-D", "127.0.0.1:0"), said: new(bytes.Buffer), ended: make(chan struct{})}
+	p.cmd.Dir = filepath.Dir(file)
+	if os.Getuid() == 0 {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	listening := make(chan string, 1)
+	go func() {
+		defer close(p.ended)
+		lines := bufio.NewScanner(io.TeeReader(stderr, p.said))
+		for lines.Scan() {
+			if m := proxyLine.FindStringSubmatch(lines.Text()); m != nil {
+				listening <- m[1]
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	select {
+	case p.proxy = <-listening:
+		return p
+	case <-p.ended:
+	case <-ctx.Done():
+		_ = p.cmd.Process.Kill() // it may have ended
+		<-p.ended
+	}
+	t.Fatalf("wimble up did not get as far as its proxy: %v\n%s", p.cmd.Wait(), p.said)
+	return nil
+}
+
+var proxyLine = regexp.MustCompile(`^proxy .* on ([0-9.]+:[0-9]+)`)
+
+// terminate ends the program as an operator does, which it takes for success.
+func (p *process) terminate(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("wimble up after SIGTERM: %v\n%s", err, p.said)
+	}
+}
+
+// noCapabilities checks that a process has none.
+func noCapabilities(t *testing.T, pid int) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^CapEff:\t0+$`).Match(status) {
+		t.Errorf("wimble up runs with capabilities:\n%s", status)
+	}
+}
+
+// sharedDir is a temporary folder that other users can enter.
+func sharedDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func buildWimble(t *testing.T, dir string) (program string) {
+	t.Helper()
+	program = filepath.Join(dir, "wimble")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/wimble")
+	build.Dir = filepath.Join("..", "..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	run(t, build)
+	return program
+}
+
+// writeWireGuard writes a configuration as a wg-quick file that only the
+// program's user can read.
+func writeWireGuard(t *testing.T, dir string, c config.Tunnel) (file string) {
+	t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, "[Interface]\nPrivateKey = %s\n", c.PrivateKey.Base64())
+	for _, a := range c.Addresses {
+		fmt.Fprintf(&b, "Address = %v\n", a)
+	}
+	for _, p := range c.Peers {
+		fmt.Fprintf(&b, "\n[Peer]\nPublicKey = %v\nPresharedKey = %s\nEndpoint = %s\n", p.PublicKey, p.PresharedKey.Base64(), p.Endpoint)
+		for _, a := range p.AllowedIPs {
+			fmt.Fprintf(&b, "AllowedIPs = %v\n", a)
+		}
+	}
+	file = filepath.Join(dir, "wg0.conf")
+	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() == 0 {
+		if err := os.Chown(file, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return file
+}
