@@ -48,8 +48,9 @@ func CloseWrite(c net.Conn) error {
 	return errors.ErrUnsupported
 }
 
-// resetOnClose makes Close of c a reset where c can do that, so that the peer does not take a part for the whole.
-func resetOnClose(c net.Conn) {
+// ResetOnClose makes Close of c, or of the connection that c wraps, a reset where it has SetLinger, so that the peer does not
+// take a part for the whole. See [CloseWrite] for what wrapping means.
+func ResetOnClose(c net.Conn) {
 	if l, ok := unwrap[interface{ SetLinger(seconds int) error }](c); ok {
 		_ = l.SetLinger(0) // fails only on a connection that is gone
 	}
@@ -90,6 +91,8 @@ func waiter(c net.Conn) func() error {
 	case *net.TCPConn:
 		return socketWaiter(c)
 	case *net.UnixConn:
+		return socketWaiter(c)
+	case *net.UDPConn:
 		return socketWaiter(c)
 	}
 	return nil

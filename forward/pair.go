@@ -196,7 +196,7 @@ func (p *pair) end(err error) {
 
 		for i, d := range []*direction{p.up, p.down} {
 			if broken[i] {
-				resetOnClose(d.dst)
+				ResetOnClose(d.dst)
 			}
 		}
 		for _, d := range []*direction{p.up, p.down} {

@@ -13,9 +13,6 @@ import (
 	"github.com/things-go/go-socks5/statute"
 )
 
-// errLeft is the cause of a dial's end when its client is gone.
-var errLeft = errors.New("the client left")
-
 // openSOCKS negotiates, dials and replies. It returns nil if the client gets no target.
 func (s *Server) openSOCKS(ctx context.Context, c *client) net.Conn {
 	request := s.negotiate(c)
@@ -23,26 +20,25 @@ func (s *Server) openSOCKS(ctx context.Context, c *client) net.Conn {
 		return nil
 	}
 	if request.Command != statute.CommandConnect {
-		s.refuse(c, statute.RepCommandNotSupported, errors.New("only CONNECT is served"))
+		s.refuseSOCKS(c, statute.RepCommandNotSupported, errors.New("only CONNECT is served"))
 		return nil
 	}
 	var err error
 	if c.target, err = destination(request.DestAddr); err != nil {
-		s.refuse(c, statute.RepServerFailure, err)
+		s.refuseSOCKS(c, statute.RepServerFailure, err)
 		return nil
 	}
 	if !s.gate.admit(c) {
-		s.refuse(c, statute.RepServerFailure, errors.New("too many connections"))
+		s.refuseSOCKS(c, statute.RepServerFailure, errors.New("too many connections"))
 		return nil
 	}
 	target, err := s.dial(ctx, c)
 	switch {
 	case err == errLeft:
-		s.stats.abandoned.Add(1)
-		s.cfg.Logger.Debug("proxy: the client left during the dial", "client", c.RemoteAddr(), "target", c.target)
+		s.abandoned(c)
 		return nil
 	case err != nil:
-		s.refuse(c, replyTo(err), err)
+		s.refuseSOCKS(c, replyTo(err), err)
 		return nil
 	}
 	if err := s.reply(c, statute.RepSuccess, target.LocalAddr()); err != nil {
@@ -53,8 +49,8 @@ func (s *Server) openSOCKS(ctx context.Context, c *client) net.Conn {
 	return target
 }
 
-// refuse replies with a failure and makes sure that the client can see it.
-func (s *Server) refuse(c *client, code byte, reason error) {
+// refuseSOCKS replies with a failure and makes sure that the client can see it.
+func (s *Server) refuseSOCKS(c *client, code byte, reason error) {
 	s.cfg.Logger.Debug("proxy: refused", "client", c.RemoteAddr(), "target", c.target, "reply", code, "reason", reason)
 	if s.reply(c, code, nil) == nil {
 		c.linger()
@@ -67,29 +63,6 @@ func (s *Server) reply(c *client, code byte, bound net.Addr) error {
 	_ = c.SetWriteDeadline(time.Now().Add(s.cfg.HandshakeTimeout))
 	_, err := c.Write(encodeReply(code, bound))
 	return err
-}
-
-// dial dials the client's target. It gives up when the time is over, and with errLeft when the client leaves.
-func (s *Server) dial(ctx context.Context, c *client) (net.Conn, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	timed, stop := context.WithTimeout(ctx, s.cfg.DialTimeout)
-	defer stop()
-
-	target, err := s.dialWatched(timed, c, func() { cancel(errLeft) })
-	if context.Cause(ctx) == errLeft {
-		if err == nil {
-			_ = target.Close()
-		}
-		return nil, errLeft
-	}
-	return target, err
-}
-
-// dialWatched dials, and calls left as soon as the client leaves.
-func (s *Server) dialWatched(ctx context.Context, c *client, left func()) (net.Conn, error) {
-	defer c.watch(left)()
-	return s.cfg.Dial(ctx, "tcp", c.target)
 }
 
 // destination returns the address to dial as Dial describes it, or what is wrong with the request's.

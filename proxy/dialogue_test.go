@@ -39,8 +39,8 @@ func credentials(name, password string) string {
 	return "\x01" + string([]byte{byte(len(name))}) + name + string([]byte{byte(len(password))}) + password
 }
 
-// exchange is something that the client says and all that it hears then.
-type exchange struct{ send, want string }
+// turn is something that the client says and all that it hears then.
+type turn struct{ send, want string }
 
 // outcome is how a dialogue goes on.
 type outcome int
@@ -54,97 +54,98 @@ const (
 var (
 	long253 = strings.Repeat(strings.Repeat("a", 62)+".", 4) + "a"
 	long255 = strings.Repeat("b", 255)
-	users   = map[string]string{"ann": "secret", "\x00zoë": "p\x00ß", long255: long255}
+	users   = Users{"ann": HashPassword("secret"), "\x00zoë": HashPassword("p\x00ß"), long255: HashPassword(long255)}
 )
 
 // dialogues has the rows of the SOCKS5 conformance table, by their ID.
 var dialogues = []struct {
 	name   string
-	users  map[string]string
-	says   []exchange
+	users  Users
+	says   []turn
 	then   outcome
 	dialed string // the address that Dial was given
 }{
-	{name: "S1", says: []exchange{{hello, welcome}}, then: goesOn},
-	{name: "S2 no methods", says: []exchange{{"\x05\x00", "\x05\xff"}}},
-	{name: "S2 no acceptable method", says: []exchange{{"\x05\x01\x02", "\x05\xff"}}},
-	{name: "S3", users: users, says: []exchange{{helloLogin, askLogin}}, then: goesOn},
-	{name: "S3 no login offered", users: users, says: []exchange{{hello, "\x05\xff"}}},
-	{name: "S4", says: []exchange{{"\x05\xff" + strings.Repeat("\x80", 254) + "\x00", welcome}}, then: goesOn},
-	{name: "S4 login", users: users, says: []exchange{{"\x05\xff" + strings.Repeat("\x80", 254) + "\x02", askLogin}}, then: goesOn},
+	{name: "S1", says: []turn{{hello, welcome}}, then: goesOn},
+	{name: "S2 no methods", says: []turn{{"\x05\x00", "\x05\xff"}}},
+	{name: "S2 no acceptable method", says: []turn{{"\x05\x01\x02", "\x05\xff"}}},
+	{name: "S3", users: users, says: []turn{{helloLogin, askLogin}}, then: goesOn},
+	{name: "S3 no login offered", users: users, says: []turn{{hello, "\x05\xff"}}},
+	{name: "S4", says: []turn{{"\x05\xff" + strings.Repeat("\x80", 254) + "\x00", welcome}}, then: goesOn},
+	{name: "S4 login", users: users, says: []turn{{"\x05\xff" + strings.Repeat("\x80", 254) + "\x02", askLogin}}, then: goesOn},
 
-	{name: "S5 SOCKS4", says: []exchange{{"\x04\x01\x00\x50\xc6\x33\x64\x07\x00", ""}}},
-	{name: "S5 HTTP", says: []exchange{{"GET / HTTP/1.1\r\n\r\n", ""}}},
-	{name: "S5 TLS", says: []exchange{{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", ""}}},
+	{name: "S5 SOCKS4", says: []turn{{"\x04\x01\x00\x50\xc6\x33\x64\x07\x00", ""}}},
+	{name: "S5 HTTP", says: []turn{{"GET / HTTP/1.1\r\n\r\n", ""}}},
+	{name: "S5 TLS", says: []turn{{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", ""}}},
 
-	{name: "S6 right", users: users, says: []exchange{{helloLogin, askLogin}, {credentials("ann", "secret"), "\x01\x00"}, {toV4, success4}}, then: relays, dialed: "198.51.100.7:80"},
-	{name: "S6 NUL and UTF-8", users: users, says: []exchange{{helloLogin, askLogin}, {credentials("\x00zoë", "p\x00ß"), "\x01\x00"}}, then: goesOn},
-	{name: "S6 255 bytes each", users: users, says: []exchange{{helloLogin, askLogin}, {credentials(long255, long255), "\x01\x00"}}, then: goesOn},
-	{name: "S6 wrong password", users: users, says: []exchange{{helloLogin, askLogin}, {credentials("ann", "secreT"), "\x01\x01"}}},
-	{name: "S6 another's password", users: users, says: []exchange{{helloLogin, askLogin}, {credentials("ann", long255), "\x01\x01"}}},
-	{name: "S6 wrong name", users: users, says: []exchange{{helloLogin, askLogin}, {credentials("anna", "secret"), "\x01\x01"}}},
-	{name: "S6 no name", users: users, says: []exchange{{helloLogin, askLogin}, {credentials("", "secret"), "\x01\x01"}}},
-	{name: "S6 no password", users: users, says: []exchange{{helloLogin, askLogin}, {credentials("ann", ""), "\x01\x01"}}},
-	{name: "S7", users: users, says: []exchange{{helloLogin, askLogin}, {"\x05" + credentials("ann", "secret")[1:], "\x01\x01"}}},
+	{name: "S6 right", users: users, says: []turn{{helloLogin, askLogin}, {credentials("ann", "secret"), "\x01\x00"}, {toV4, success4}}, then: relays, dialed: "198.51.100.7:80"},
+	{name: "S6 NUL and UTF-8", users: users, says: []turn{{helloLogin, askLogin}, {credentials("\x00zoë", "p\x00ß"), "\x01\x00"}}, then: goesOn},
+	{name: "S6 255 bytes each", users: users, says: []turn{{helloLogin, askLogin}, {credentials(long255, long255), "\x01\x00"}}, then: goesOn},
+	{name: "S6 wrong password", users: users, says: []turn{{helloLogin, askLogin}, {credentials("ann", "secreT"), "\x01\x01"}}},
+	{name: "S6 another's password", users: users, says: []turn{{helloLogin, askLogin}, {credentials("ann", long255), "\x01\x01"}}},
+	{name: "S6 wrong name", users: users, says: []turn{{helloLogin, askLogin}, {credentials("anna", "secret"), "\x01\x01"}}},
+	{name: "S6 no name", users: users, says: []turn{{helloLogin, askLogin}, {credentials("", "secret"), "\x01\x01"}}},
+	{name: "S6 no password", users: users, says: []turn{{helloLogin, askLogin}, {credentials("ann", ""), "\x01\x01"}}},
+	{name: "A8 name of an unknown tunnel", users: users, says: []turn{{helloLogin, askLogin}, {credentials("ann+nl", "secret"), "\x01\x01"}}},
+	{name: "S7", users: users, says: []turn{{helloLogin, askLogin}, {"\x05" + credentials("ann", "secret")[1:], "\x01\x01"}}},
 
-	{name: "S8 IPv4", says: []exchange{{hello, welcome}, {toV4, success4}}, then: relays, dialed: "198.51.100.7:80"},
+	{name: "S8 IPv4", says: []turn{{hello, welcome}, {toV4, success4}}, then: relays, dialed: "198.51.100.7:80"},
 	{
 		name: "S8 IPv6",
-		says: []exchange{{hello, welcome}, {"\x05\x01\x00\x04\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\xff\xff", success4}},
+		says: []turn{{hello, welcome}, {"\x05\x01\x00\x04\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\xff\xff", success4}},
 		then: relays, dialed: "[2001:db8::1]:65535",
 	},
 	{
 		name: "S8 IPv4 mapped to IPv6",
-		says: []exchange{{hello, welcome}, {"\x05\x01\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xc6\x33\x64\x07\x00\x50", success4}},
+		says: []turn{{hello, welcome}, {"\x05\x01\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xc6\x33\x64\x07\x00\x50", success4}},
 		then: relays, dialed: "198.51.100.7:80",
 	},
-	{name: "S8 name", says: []exchange{{hello, welcome}, {connectTo("www.example.com"), success4}}, then: relays, dialed: "www.example.com:443"},
+	{name: "S8 name", says: []turn{{hello, welcome}, {connectTo("www.example.com"), success4}}, then: relays, dialed: "www.example.com:443"},
 
-	{name: "S9 1 byte", says: []exchange{{hello, welcome}, {connectTo("a"), success4}}, then: relays, dialed: "a:443"},
-	{name: "S9 253 bytes", says: []exchange{{hello, welcome}, {connectTo(long253), success4}}, then: relays, dialed: long253 + ":443"},
-	{name: "S9 255 bytes", says: []exchange{{hello, welcome}, {connectTo(long255), success4}}, then: relays, dialed: long255 + ":443"},
-	{name: "S9 trailing dot", says: []exchange{{hello, welcome}, {connectTo("example.com."), success4}}, then: relays, dialed: "example.com.:443"},
-	{name: "S9 0 bytes", says: []exchange{{hello, welcome}, {connectTo(""), failure(1)}}},
-	{name: "S9 NUL", says: []exchange{{hello, welcome}, {connectTo("example.com\x00.internal"), failure(1)}}},
-	{name: "S9 space", says: []exchange{{hello, welcome}, {connectTo("example.com 80"), failure(1)}}},
-	{name: "S9 line end", says: []exchange{{hello, welcome}, {connectTo("example.com\r\n"), failure(1)}}},
-	{name: "S9 port in the name", says: []exchange{{hello, welcome}, {connectTo("example.com:80"), failure(1)}}},
-	{name: "S9 zone", says: []exchange{{hello, welcome}, {connectTo("fe80::1%eth0"), failure(1)}}},
-	{name: "S9 open bracket", says: []exchange{{hello, welcome}, {connectTo("[::1"), failure(1)}}},
-	{name: "S9 brackets around IPv4", says: []exchange{{hello, welcome}, {connectTo("[127.0.0.1]"), failure(1)}}},
-	{name: "S9 IPv4 text", says: []exchange{{hello, welcome}, {connectTo("127.0.0.1"), success4}}, then: relays, dialed: "127.0.0.1:443"},
-	{name: "S9 IPv6 text", says: []exchange{{hello, welcome}, {connectTo("0:0::1"), success4}}, then: relays, dialed: "[::1]:443"},
-	{name: "S9 IPv6 text in brackets", says: []exchange{{hello, welcome}, {connectTo("[::1]"), success4}}, then: relays, dialed: "[::1]:443"},
-	{name: "S9 mapped text", says: []exchange{{hello, welcome}, {connectTo("::ffff:127.0.0.1"), success4}}, then: relays, dialed: "127.0.0.1:443"},
-	{name: "S9 short IPv4 is a name", says: []exchange{{hello, welcome}, {connectTo("127.1"), success4}}, then: relays, dialed: "127.1:443"},
-	{name: "S9 hexadecimal IPv4 is a name", says: []exchange{{hello, welcome}, {connectTo("0x7f000001"), success4}}, then: relays, dialed: "0x7f000001:443"},
+	{name: "S9 1 byte", says: []turn{{hello, welcome}, {connectTo("a"), success4}}, then: relays, dialed: "a:443"},
+	{name: "S9 253 bytes", says: []turn{{hello, welcome}, {connectTo(long253), success4}}, then: relays, dialed: long253 + ":443"},
+	{name: "S9 255 bytes", says: []turn{{hello, welcome}, {connectTo(long255), success4}}, then: relays, dialed: long255 + ":443"},
+	{name: "S9 trailing dot", says: []turn{{hello, welcome}, {connectTo("example.com."), success4}}, then: relays, dialed: "example.com.:443"},
+	{name: "S9 0 bytes", says: []turn{{hello, welcome}, {connectTo(""), failure(1)}}},
+	{name: "S9 NUL", says: []turn{{hello, welcome}, {connectTo("example.com\x00.internal"), failure(1)}}},
+	{name: "S9 space", says: []turn{{hello, welcome}, {connectTo("example.com 80"), failure(1)}}},
+	{name: "S9 line end", says: []turn{{hello, welcome}, {connectTo("example.com\r\n"), failure(1)}}},
+	{name: "S9 port in the name", says: []turn{{hello, welcome}, {connectTo("example.com:80"), failure(1)}}},
+	{name: "S9 zone", says: []turn{{hello, welcome}, {connectTo("fe80::1%eth0"), failure(1)}}},
+	{name: "S9 open bracket", says: []turn{{hello, welcome}, {connectTo("[::1"), failure(1)}}},
+	{name: "S9 brackets around IPv4", says: []turn{{hello, welcome}, {connectTo("[127.0.0.1]"), failure(1)}}},
+	{name: "S9 IPv4 text", says: []turn{{hello, welcome}, {connectTo("127.0.0.1"), success4}}, then: relays, dialed: "127.0.0.1:443"},
+	{name: "S9 IPv6 text", says: []turn{{hello, welcome}, {connectTo("0:0::1"), success4}}, then: relays, dialed: "[::1]:443"},
+	{name: "S9 IPv6 text in brackets", says: []turn{{hello, welcome}, {connectTo("[::1]"), success4}}, then: relays, dialed: "[::1]:443"},
+	{name: "S9 mapped text", says: []turn{{hello, welcome}, {connectTo("::ffff:127.0.0.1"), success4}}, then: relays, dialed: "127.0.0.1:443"},
+	{name: "S9 short IPv4 is a name", says: []turn{{hello, welcome}, {connectTo("127.1"), success4}}, then: relays, dialed: "127.1:443"},
+	{name: "S9 hexadecimal IPv4 is a name", says: []turn{{hello, welcome}, {connectTo("0x7f000001"), success4}}, then: relays, dialed: "0x7f000001:443"},
 
-	{name: "S10", says: []exchange{{hello, welcome}, {toV4[:8] + "\x00\x00", failure(1)}}},
-	{name: "S10 name", says: []exchange{{hello, welcome}, {"\x05\x01\x00\x03\x01a\x00\x00", failure(1)}}},
-	{name: "S11 command 00", says: []exchange{{hello, welcome}, {"\x05\x00" + toV4[2:], failure(7)}}},
-	{name: "S11 command 04", says: []exchange{{hello, welcome}, {"\x05\x04" + toV4[2:], failure(7)}}},
-	{name: "S11 command FF", says: []exchange{{hello, welcome}, {"\x05\xff" + toV4[2:], failure(7)}}},
-	{name: "S12 type 00", says: []exchange{{hello, welcome}, {"\x05\x01\x00\x00" + toV4[4:], failure(8)}}},
-	{name: "S12 type 02", says: []exchange{{hello, welcome}, {"\x05\x01\x00\x02" + toV4[4:], failure(8)}}},
-	{name: "S12 type 05", says: []exchange{{hello, welcome}, {"\x05\x01\x00\x05" + toV4[4:], failure(8)}}},
-	{name: "S13 version 4", says: []exchange{{hello, welcome}, {"\x04" + toV4[1:], ""}}},
-	{name: "S13 reserved byte", says: []exchange{{hello, welcome}, {"\x05\x01\xff" + toV4[3:], success4}}, then: relays, dialed: "198.51.100.7:80"},
-	{name: "S18 BIND", says: []exchange{{hello, welcome}, {"\x05\x02" + toV4[2:], failure(7)}}},
-	{name: "S19 ASSOCIATE is not served yet", says: []exchange{{hello, welcome}, {"\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00", failure(7)}}},
+	{name: "S10", says: []turn{{hello, welcome}, {toV4[:8] + "\x00\x00", failure(1)}}},
+	{name: "S10 name", says: []turn{{hello, welcome}, {"\x05\x01\x00\x03\x01a\x00\x00", failure(1)}}},
+	{name: "S11 command 00", says: []turn{{hello, welcome}, {"\x05\x00" + toV4[2:], failure(7)}}},
+	{name: "S11 command 04", says: []turn{{hello, welcome}, {"\x05\x04" + toV4[2:], failure(7)}}},
+	{name: "S11 command FF", says: []turn{{hello, welcome}, {"\x05\xff" + toV4[2:], failure(7)}}},
+	{name: "S12 type 00", says: []turn{{hello, welcome}, {"\x05\x01\x00\x00" + toV4[4:], failure(8)}}},
+	{name: "S12 type 02", says: []turn{{hello, welcome}, {"\x05\x01\x00\x02" + toV4[4:], failure(8)}}},
+	{name: "S12 type 05", says: []turn{{hello, welcome}, {"\x05\x01\x00\x05" + toV4[4:], failure(8)}}},
+	{name: "S13 version 4", says: []turn{{hello, welcome}, {"\x04" + toV4[1:], ""}}},
+	{name: "S13 reserved byte", says: []turn{{hello, welcome}, {"\x05\x01\xff" + toV4[3:], success4}}, then: relays, dialed: "198.51.100.7:80"},
+	{name: "S18 BIND", says: []turn{{hello, welcome}, {"\x05\x02" + toV4[2:], failure(7)}}},
+	{name: "S19 ASSOCIATE is not served yet", says: []turn{{hello, welcome}, {"\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00", failure(7)}}},
 }
 
 // modes are the ways in which a client's bytes can arrive.
 var modes = []struct {
 	name string
-	run  func(t *testing.T, c *memConn, says []exchange)
+	run  func(t *testing.T, c *memConn, says []turn)
 }{
-	{"one write", func(t *testing.T, c *memConn, says []exchange) {
+	{"one write", func(t *testing.T, c *memConn, says []turn) {
 		for _, e := range says {
 			send(c, e.send)
 			expect(t, c, e.want)
 		}
 	}},
-	{"byte by byte", func(t *testing.T, c *memConn, says []exchange) {
+	{"byte by byte", func(t *testing.T, c *memConn, says []turn) {
 		for _, e := range says {
 			var writer sync.WaitGroup
 			writer.Go(func() {
@@ -159,8 +160,8 @@ var modes = []struct {
 			writer.Wait()
 		}
 	}},
-	{"coalesced", func(t *testing.T, c *memConn, says []exchange) {
-		var all exchange
+	{"coalesced", func(t *testing.T, c *memConn, says []turn) {
+		var all turn
 		for _, e := range says {
 			all.send += e.send
 			all.want += e.want
@@ -177,7 +178,8 @@ func TestDialogues(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var dialed []string
 					s := serve(t, Config{
-						Users: d.users,
+						Protocols: []Protocol{SOCKS5},
+						Users:     d.users,
 						Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 							dialed = append(dialed, network+" "+address)
 							return echo(ctx, network, address)

@@ -28,7 +28,7 @@ func FuzzNegotiate(f *testing.F) {
 			var dialed []string
 			var delivered []byte
 			var target sync.WaitGroup
-			cfg := Config{Dial: func(_ context.Context, _, address string) (net.Conn, error) {
+			cfg := Config{Protocols: []Protocol{SOCKS5}, Dial: func(_ context.Context, _, address string) (net.Conn, error) {
 				dialed = append(dialed, address)
 				near, far := newMemPair()
 				target.Go(func() {
@@ -45,7 +45,7 @@ func FuzzNegotiate(f *testing.F) {
 				t.Fatal(err)
 			}
 
-			client, server := newMemPair()
+			client, server := newClientPair("127.0.0.1")
 			var heard []byte
 			var all sync.WaitGroup
 			all.Go(func() {
@@ -53,7 +53,7 @@ func FuzzNegotiate(f *testing.F) {
 				_ = client.CloseWrite()
 			})
 			all.Go(func() { heard, _ = io.ReadAll(client) })
-			s.serve(t.Context(), server)
+			s.serve(t.Context(), t.Context(), server)
 			target.Wait()
 			all.Wait()
 			client.Close()

@@ -8,7 +8,7 @@ import (
 // gate bounds how many clients there are in each of two stages: in their handshake, and served after it.
 //
 // They are apart so that clients who do not finish a handshake, by slowness or malice, never take the place of those
-// who do.
+// who do. An HTTP client that was served and may ask again is in its handshake again.
 type gate struct {
 	maxHandshakes, maxConns int
 
@@ -22,12 +22,7 @@ type gate struct {
 func (g *gate) enter(c *client) (oldest *client) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.handshakes.Len() >= g.maxHandshakes {
-		oldest = g.handshakes.Front().Value.(*client)
-		g.remove(oldest)
-	}
-	c.place = g.handshakes.PushBack(c)
-	return oldest
+	return g.queue(c)
 }
 
 // admit moves c from the handshakes to those served. It reports false, and changes nothing, if there are too many.
@@ -43,6 +38,19 @@ func (g *gate) admit(c *client) bool {
 	return true
 }
 
+// retire moves c from those served to the handshakes, as their newest. What it returns is as for enter. A client that
+// was not admitted stays where it is.
+func (g *gate) retire(c *client) (oldest *client) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !c.admitted {
+		return nil
+	}
+	c.admitted = false
+	g.conns--
+	return g.queue(c)
+}
+
 // leave frees the place of c, whichever it has.
 func (g *gate) leave(c *client) {
 	g.mu.Lock()
@@ -52,6 +60,16 @@ func (g *gate) leave(c *client) {
 		c.admitted = false
 		g.conns--
 	}
+}
+
+// queue puts c at the end of the handshakes and takes the oldest away if there are too many. The caller holds mu.
+func (g *gate) queue(c *client) (oldest *client) {
+	if g.handshakes.Len() >= g.maxHandshakes {
+		oldest = g.handshakes.Front().Value.(*client)
+		g.remove(oldest)
+	}
+	c.place = g.handshakes.PushBack(c)
+	return oldest
 }
 
 // remove takes c from the handshakes, if it is there. The caller holds mu.

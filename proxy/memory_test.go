@@ -5,29 +5,40 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 )
 
 // memConn is one end of an in-memory connection whose halves close one by one: a net.Pipe for each direction.
 type memConn struct {
-	net.Conn          // read from
-	w        net.Conn // written to
-	local    net.Addr
+	net.Conn               // read from
+	w             net.Conn // written to
+	local, remote net.Addr
 }
 
-func newMemPair() (a, b *memConn) {
+// newMemPair returns the near end of a connection from 192.0.2.1:4711 to 192.0.2.2:80, and the far one.
+func newMemPair() (near, far *memConn) {
 	r1, w1 := net.Pipe()
 	r2, w2 := net.Pipe()
-	addr := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4711}
-	return &memConn{r1, w2, addr}, &memConn{r2, w1, addr}
+	from := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4711}
+	to := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 80}
+	return &memConn{r1, w2, from, to}, &memConn{r2, w1, to, from}
+}
+
+// newClientPair returns a client's end of a connection from an address to 127.0.0.1:1080, and the server's end.
+func newClientPair(source string) (client, server *memConn) {
+	client, server = newMemPair()
+	server.local = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1080}
+	server.remote = net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(source), 50000))
+	return client, server
 }
 
 func (c *memConn) Write(b []byte) (int, error)        { return c.w.Write(b) }
 func (c *memConn) CloseWrite() error                  { return c.w.Close() }
 func (c *memConn) SetWriteDeadline(t time.Time) error { return c.w.SetWriteDeadline(t) }
 func (c *memConn) LocalAddr() net.Addr                { return c.local }
-func (c *memConn) RemoteAddr() net.Addr               { return c.local }
+func (c *memConn) RemoteAddr() net.Addr               { return c.remote }
 
 func (c *memConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.Conn.SetReadDeadline(t), c.w.SetWriteDeadline(t))
@@ -67,9 +78,12 @@ func (l *memListener) Close() error {
 
 func (l *memListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1080} }
 
-// connect returns the client's end of a new connection.
-func (l *memListener) connect() *memConn {
-	client, server := newMemPair()
+// connect returns the client's end of a new connection, from 127.0.0.1.
+func (l *memListener) connect() *memConn { return l.connectFrom("127.0.0.1") }
+
+// connectFrom returns the client's end of a new connection from an address.
+func (l *memListener) connectFrom(source string) *memConn {
+	client, server := newClientPair(source)
 	l.conns <- server
 	return client
 }
@@ -130,7 +144,7 @@ func expect(t *testing.T, c io.Reader, s string) {
 	t.Helper()
 	got := make([]byte, len(s))
 	if n, err := io.ReadFull(c, got); err != nil || string(got) != s {
-		t.Fatalf("read % x, error %v; want % x", got[:n], err, s)
+		t.Fatalf("read %q, error %v; want %q", got[:n], err, s)
 	}
 }
 
@@ -139,6 +153,6 @@ func expectEnd(t *testing.T, c net.Conn, limit time.Duration) {
 	t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(limit))
 	if got, err := io.ReadAll(c); len(got) > 0 || err != nil {
-		t.Fatalf("read % x, error %v; want the end of the stream within %v", got, err, limit)
+		t.Fatalf("read %q, error %v; want the end of the stream within %v", got, err, limit)
 	}
 }

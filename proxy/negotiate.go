@@ -32,9 +32,12 @@ func (s *Server) negotiate(c *client) *socks5.Request {
 	if h.request != nil {
 		return h.request
 	}
-	if errors.Is(err, errLogin) {
+	switch {
+	case errors.Is(err, errLogin):
 		s.stats.badLogins.Add(1)
-	} else {
+	case errors.Is(err, errTooMany):
+		s.stats.throttled.Add(1)
+	default:
 		s.stats.unfinished.Add(1)
 	}
 	s.cfg.Logger.Debug("proxy: no request", "client", c.RemoteAddr(), "error", err)

@@ -20,7 +20,7 @@ func TestNoDefaultHandler(t *testing.T) {
 				send(far, hello+to[:1]+string([]byte{command})+to[2:]+"early")
 				go func() { _, _ = io.Copy(io.Discard, far) }()
 
-				h := &handshake{client: newClient(near)}
+				h := &handshake{client: newClient(t.Context(), near)}
 				if err := newNegotiator(anonymous{}).ServeConn(h); err != nil {
 					t.Errorf("command %02x, request % x: %v", command, to, err)
 				}

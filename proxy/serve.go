@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +34,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer cut()
 	var conns sync.WaitGroup
 	err := s.accept(ctx, ln, func(c net.Conn) {
-		conns.Go(func() { s.serve(connCtx, c) })
+		conns.Go(func() { s.serve(connCtx, ctx, c) })
 	})
 
 	grace := time.AfterFunc(s.cfg.GraceTimeout, cut)
@@ -75,17 +77,22 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, start func(net.Con
 	}
 }
 
-// serve takes one connection from its first byte to its end. When ctx ends, it ends too.
-func (s *Server) serve(ctx context.Context, conn net.Conn) {
+// serve takes one connection from its first byte to its end. When ctx ends, it ends too; when serving ends, it takes no
+// further request.
+func (s *Server) serve(ctx, serving context.Context, conn net.Conn) {
 	defer s.survive()
 	defer conn.Close()
 	closeOnEnd := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer closeOnEnd()
 
-	c := newClient(conn)
+	c := newClient(serving, conn)
+	if !s.allows(c.source()) {
+		s.stats.denied.Add(1)
+		s.cfg.Logger.Debug("proxy: not an allowed client", "client", c.RemoteAddr())
+		return
+	}
 	if oldest := s.gate.enter(c); oldest != nil {
-		s.stats.evicted.Add(1)
-		_ = oldest.Close()
+		s.evict(oldest)
 	}
 	defer s.gate.leave(c)
 	_ = c.SetDeadline(time.Now().Add(s.cfg.HandshakeTimeout))
@@ -96,6 +103,19 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	}
 }
 
+// allows reports whether clients may come from an address. What has none, a Unix socket, is the file system's to guard.
+func (s *Server) allows(source netip.Addr) bool {
+	return len(s.cfg.AllowClients) == 0 || !source.IsValid() || slices.ContainsFunc(s.cfg.AllowClients, func(p netip.Prefix) bool {
+		return p.Contains(source.WithZone(""))
+	})
+}
+
+// evict closes the connection of a client that lost its place among the handshakes.
+func (s *Server) evict(c *client) {
+	s.stats.evicted.Add(1)
+	_ = c.Close()
+}
+
 // open does all that comes before the relay, in the protocol that the client's first byte tells. It returns nil if the
 // client gets no target.
 func (s *Server) open(ctx context.Context, c *client) net.Conn {
@@ -104,14 +124,22 @@ func (s *Server) open(ctx context.Context, c *client) net.Conn {
 	case err != nil:
 		s.stats.unfinished.Add(1)
 		s.cfg.Logger.Debug("proxy: no request", "client", c.RemoteAddr(), "error", err)
-	case first[0] == statute.VersionSocks5:
+	case first[0] == statute.VersionSocks5 && s.speaks(SOCKS5):
 		return s.openSOCKS(ctx, c)
+	case beginsHTTP(first[0]) && s.speaks(HTTP):
+		return s.openHTTP(ctx, c)
 	default:
 		s.stats.unknown.Add(1)
 		s.cfg.Logger.Debug("proxy: not a protocol that is served here", "client", c.RemoteAddr(), "first", first[0])
 	}
 	return nil
 }
+
+func (s *Server) speaks(p Protocol) bool { return slices.Contains(s.cfg.Protocols, p) }
+
+// beginsHTTP reports whether a client's first byte is from a request, or from a line that a person may have typed: what is
+// wrong with that is answered in text. TLS and SOCKS4 begin with a control character.
+func beginsHTTP(first byte) bool { return first >= ' ' && first < 0x7f || first == '\r' }
 
 // relay carries data between the client and its target, and closes both.
 func (s *Server) relay(ctx context.Context, c *client, target net.Conn) {

@@ -345,7 +345,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 					},
 				})
 				defer s.end(t)
-				client, server := newMemPair()
+				client, server := newClientPair("127.0.0.1")
 				s.conns <- &panicConn{server, tt.reads}
 				send(client, request)
 				_, _ = io.Copy(io.Discard, client)

@@ -1,18 +1,24 @@
-// Package proxy asks a client "where do you want to go?" and carries it there: SOCKS5 (RFC 1928, RFC 1929), CONNECT.
+// Package proxy asks a client "where do you want to go?" and carries it there. On one port it speaks SOCKS5 (RFC 1928, RFC
+// 1929) with CONNECT, and HTTP/1.1 (RFC 9110, RFC 9112) with CONNECT and with requests in absolute form.
 //
-// It knows its protocol and a function that dials. It resolves no name and opens no socket: names reach that function as
-// they came, connections come from the caller's listener. BIND and UDP ASSOCIATE are refused.
+// It knows its protocols and a function that dials. It resolves no name and opens no socket: names reach that function as
+// they came, connections come from the caller's listener. BIND and UDP ASSOCIATE are refused, and so is every HTTP message
+// that could be read in two ways. HTTP adds no Via, for privacy (RFC 9110, section 7.6.3, would have one).
 //
-// Start at [New] and [Server.Serve]. The way of a connection: accept, negotiate (go-socks5 does this, and nothing else),
-// dial, reply, relay (package forward does this).
+// Start at [New] and [Server.Serve]. The way of a connection: accept, negotiate (of SOCKS5, go-socks5 does this, and
+// nothing else), dial, reply, relay (package forward does this). An HTTP request in absolute form has an exchange in place
+// of reply and relay, and then the client may send another.
 package proxy
 
 import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/things-go/go-socks5"
@@ -25,36 +31,54 @@ import (
 // client sent: 1 to 255 bytes without spaces, control characters and the characters :/\[]@%. The host's resolver must
 // not see a name. The context has a deadline, and ends when the client leaves.
 //
-// The error chooses the reply (RFC 1928, section 6), by errors.Is and errors.As:
+// The error chooses the reply of SOCKS5 (RFC 1928, section 6) and the status of HTTP, by errors.Is and errors.As:
 //
-//	02  fs.ErrPermission, so EACCES and EPERM: a rule forbids it
-//	03  ENETUNREACH, ENETDOWN: no route goes there
-//	04  EHOSTUNREACH, EHOSTDOWN, and every *net.DNSError: the name has no address, or nobody can be asked for it
-//	05  ECONNREFUSED, ECONNRESET
-//	06  ETIMEDOUT, context.DeadlineExceeded, os.ErrDeadlineExceeded
-//	01  all others
+//	02  403  fs.ErrPermission, so EACCES and EPERM: a rule forbids it
+//	03  502  ENETUNREACH: no route goes there
+//	03  503  ENETDOWN: the tunnel is down
+//	04  503  EHOSTUNREACH, EHOSTDOWN
+//	04  502  *net.DNSError: the name has no address, or nobody can be asked for it; 504 if its IsTimeout says so
+//	05  502  ECONNREFUSED, ECONNRESET
+//	06  504  ETIMEDOUT, context.DeadlineExceeded, os.ErrDeadlineExceeded
+//	01  503  EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS
+//	01  500  all others
 type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Config says how to serve. Only Dial is required.
 type Config struct {
 	Dial Dial
 
-	// Users maps names to passwords, each of 1 to 255 bytes; if there are any, clients must log in (RFC 1929). Only hashes
-	// are kept.
-	Users map[string]string
+	// Protocols are what clients may speak; nil means all that there are.
+	Protocols []Protocol
 
-	// HandshakeTimeout is the time from accept to the end of the request. 0 means 10 seconds.
+	// Users are those who may use the proxy; if there are any, clients must log in (RFC 1929, RFC 7617). An address that
+	// had 5 wrong logins can try one every 10 seconds.
+	Users Users
+
+	// AllowClients are the networks that clients must come from, or else they are closed when they are accepted; nil means
+	// any. A loopback address is no exception and has to be among them to be allowed; but a client of a Unix socket, which
+	// has no address, always is.
+	AllowClients []netip.Prefix
+
+	// HandshakeTimeout is the time from accept to the end of the request; of a later HTTP request, from its first byte to
+	// the end of its header section. 0 means 10 seconds.
 	HandshakeTimeout time.Duration
 	// DialTimeout is the time that Dial gets. 0 means 30 seconds.
 	DialTimeout time.Duration
+	// IdleTimeout is how long an HTTP client may be silent between two requests or in the body of one, how long it may take
+	// to read what it was sent, and how long it gets a response after it has ended its stream. 0 means 60 seconds.
+	IdleTimeout time.Duration
+	// ResponseTimeout is how long the origin of an HTTP request may be silent before its response and in it. 0 means 15
+	// minutes.
+	ResponseTimeout time.Duration
 	// GraceTimeout is how long connections may go on after Serve was told to end. 0 means 30 seconds, negative not at all.
 	GraceTimeout time.Duration
 
-	// MaxConns limits the clients that are connected to a target or about to be. Those beyond are refused with reply 01.
-	// 0 means 4096.
+	// MaxConns limits the clients that are connected to a target or about to be. Those beyond are refused, with reply 01 or
+	// status 503. 0 means 4096.
 	MaxConns int
-	// MaxHandshakes limits the clients whose request is not complete. When one more comes, the oldest has to go: it is the
-	// likeliest never to finish. 0 means 1024.
+	// MaxHandshakes limits the clients whose request is not complete, those between two requests included. When one more
+	// comes, the oldest has to go: it is the likeliest never to finish. 0 means 1024.
 	MaxHandshakes int
 
 	// Relay carries the data. nil means one of this Server's own, with the default limits.
@@ -65,13 +89,23 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// Protocol is what the client of a proxy speaks.
+type Protocol string
+
+// The protocols, which are told apart by a client's first byte.
+const (
+	SOCKS5 Protocol = "socks5"
+	HTTP   Protocol = "http"
+)
+
 // Server serves any number of listeners; its limits hold for all of them together. Its methods may be called
 // concurrently.
 type Server struct {
-	cfg   Config         // complete, but for Users
-	socks *socks5.Server // a parser; see newNegotiator
-	gate  gate
-	stats counters
+	cfg    Config         // complete, but for Users
+	logins *logins        // nil if there is no login
+	socks  *socks5.Server // a parser; see newNegotiator
+	gate   gate
+	stats  counters
 }
 
 // New returns a Server, or an error that says which field of cfg is wrong.
@@ -79,21 +113,37 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Dial == nil {
 		return nil, errors.New("proxy: no Dial function")
 	}
-	auth, err := newAuthenticator(cfg.Users)
+	if len(cfg.Protocols) == 0 {
+		cfg.Protocols = []Protocol{SOCKS5, HTTP}
+	}
+	for _, p := range cfg.Protocols {
+		if p != SOCKS5 && p != HTTP {
+			return nil, fmt.Errorf("proxy: protocol %q: there are %q and %q", p, SOCKS5, HTTP)
+		}
+	}
+	for _, p := range cfg.AllowClients {
+		if !p.IsValid() || p.Addr().Is4In6() {
+			return nil, fmt.Errorf("proxy: allowed clients: %v is no network of IPv4 or IPv6", p)
+		}
+	}
+	logins, err := newLogins(cfg.Users, slices.Contains(cfg.Protocols, HTTP))
 	if err != nil {
 		return nil, err
 	}
-	cfg.Users = nil // from here on there are only hashes
+	cfg.Users = nil // logins has what it needs
 	cfg.HandshakeTimeout = cmp.Or(cfg.HandshakeTimeout, 10*time.Second)
 	cfg.DialTimeout = cmp.Or(cfg.DialTimeout, 30*time.Second)
+	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, time.Minute)
+	cfg.ResponseTimeout = cmp.Or(cfg.ResponseTimeout, 15*time.Minute)
 	cfg.GraceTimeout = cmp.Or(cfg.GraceTimeout, 30*time.Second)
 	cfg.MaxConns = cmp.Or(cfg.MaxConns, 4096)
 	cfg.MaxHandshakes = cmp.Or(cfg.MaxHandshakes, 1024)
 	cfg.Relay = cmp.Or(cfg.Relay, new(forward.Relay))
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	return &Server{
-		cfg:   cfg,
-		socks: newNegotiator(auth),
-		gate:  gate{maxHandshakes: cfg.MaxHandshakes, maxConns: cfg.MaxConns},
+		cfg:    cfg,
+		logins: logins,
+		socks:  newNegotiator(newAuthenticator(logins)),
+		gate:   gate{maxHandshakes: cfg.MaxHandshakes, maxConns: cfg.MaxConns},
 	}, nil
 }
