@@ -170,12 +170,14 @@ func forgeries(t *testing.T, d *side, n int) [][]byte {
 	return msgs
 }
 
-// wantFlat fails the test when the heap grew by more than a mebibyte.
+// wantFlat fails the test when the heap grew by more than what a flood may
+// leave for a while: a full backlog, a full table of sources and the spare
+// buffers of the pools. The datagrams themselves were many times that.
 func wantFlat(t *testing.T, before uint64) {
 	t.Helper()
 	grown := int64(liveHeap()) - int64(before)
 	t.Logf("the heap grew by %d KiB", grown>>10)
-	if grown > 1<<20 {
+	if grown > 4<<20 {
 		t.Errorf("the heap grew by %d bytes", grown)
 	}
 }

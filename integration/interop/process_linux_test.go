@@ -108,7 +108,7 @@ func sharedDir(t *testing.T) string {
 func buildWimble(t *testing.T, dir string) (program string) {
 	t.Helper()
 	program = filepath.Join(dir, "wimble")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/wimble")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, "./cmd/wimble")
 	build.Dir = filepath.Join("..", "..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	run(t, build)
