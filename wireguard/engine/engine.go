@@ -40,6 +40,12 @@
 //     once more where the path's delay is larger than the jitter.
 //   - A peer without an endpoint keeps its timers, but sends no initiation and
 //     uses up no Rekey-Timeout: the first one leaves when an endpoint is set.
+//   - A sticky source is an address alone. The kernel remembers the interface
+//     as well, and has to forget both when a route changes.
+//   - A response that nothing waits for is refused before the backlog, and a
+//     cookie reply never enters it: neither can crowd out initiations.
+//   - A persistent keepalive with an interval below Rekey-Timeout is armed again
+//     even when no initiation may leave yet.
 //   - ECN is not carried between inner and outer header, and DSCP is not set.
 //   - ICMP for packets without a peer or an endpoint is left to the caller,
 //     which gets an error instead.
