@@ -1,7 +1,9 @@
-// Package forward carries connections: Relay copies between two of them until both are done.
+// Package forward carries connections: Relay copies between two of them until both are done, Forward does so between a
+// listener and a target, and Gateway between the peers of a tunnel and what its rules allow of the host's network.
 //
-// It knows no protocol and opens no socket: whoever calls it has accepted the one connection and dialed the other.
-// Start at [Relay.Run]; [Early] gives it bytes that were read ahead while the caller negotiated.
+// It knows no protocol and opens no socket: listeners and flows come from the caller, and targets from the caller's
+// functions. Start at [Relay.Run], [Forward.Serve] or [Gateway.Serve]; [Early] gives a Relay bytes that were read ahead
+// while the caller negotiated.
 package forward
 
 import (

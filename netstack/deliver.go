@@ -23,15 +23,14 @@ func (e *endpoint) deliver(packets [][]byte) {
 			e.stats.deliverChecksum.Add(1)
 			continue
 		}
-		v4, v6 := e.v4, e.v6
-		if e.flows != nil && e.flows.foreign(destination(in.bytes)) {
-			v4, v6 = e.flows.nic.v4, e.flows.nic.v6
-		}
 		pkt := in.packetBuffer()
-		if in.version == header.IPv6Version {
-			v6.HandlePacket(pkt)
-		} else {
-			v4.HandlePacket(pkt)
+		switch {
+		case e.flows != nil && e.flows.foreign(destination(in.bytes)):
+			e.flows.nic.handle(&in, pkt)
+		case in.version == header.IPv6Version:
+			e.v6.HandlePacket(pkt)
+		default:
+			e.v4.HandlePacket(pkt)
 		}
 		pkt.DecRef()
 	}

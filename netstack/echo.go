@@ -72,8 +72,7 @@ func (f *flow) answer(request []byte) {
 
 // sendEcho sends the reply to a request, which it changes.
 func (f *flows) sendEcho(from, to netip.Addr, message []byte) {
-	s, protocol := f.net.stack, protocolOf(to)
-	route, err := s.FindRoute(foreignNIC, stackAddr(from), stackAddr(to), protocol, false)
+	route, err := f.stack.FindRoute(nicID, stackAddr(from), stackAddr(to), protocolOf(to), false)
 	if err != nil {
 		return
 	}

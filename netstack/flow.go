@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/wimble-proxy/wimble/wireguard"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -16,8 +17,8 @@ import (
 // Flow is what a peer wants of an address that is not the tunnel's: a TCP
 // connection, or datagrams between two UDP ports. The peer is answered when
 // the flow is accepted or refused, so that it sees the fate of the way beyond
-// as its own. A Flow belongs to one goroutine at a time, and its methods have
-// no effect after the function that it was given to has returned.
+// as its own. A Flow belongs to one goroutine at a time, and to none after the
+// function that it was given to has returned.
 type Flow interface {
 	// Network is tcp or udp.
 	Network() string
@@ -48,17 +49,18 @@ const (
 )
 
 // flows takes the packets that peers send to addresses that are not ours. They
-// enter the stack by an interface of their own (foreign.go), and what no
-// socket there knows is a new flow.
+// have a stack of their own (foreign.go), and what no socket there knows is a
+// new flow.
 type flows struct {
 	net    *Net
 	accept func(context.Context, Flow)
 	echo   func(ctx context.Context, source, destination netip.Addr, data []byte) error
 
 	// ctx ends with the tunnel.
-	ctx  context.Context
-	stop context.CancelFunc
+	ctx    context.Context
+	cancel context.CancelFunc
 
+	stack     *stack.Stack
 	nic       *foreign
 	rejecter4 stack.RejectIPv4WithHandler
 	rejecter6 stack.RejectIPv6WithHandler
@@ -80,9 +82,9 @@ func newFlows(n *Net, o Options) *flows {
 	if o.Accept == nil {
 		return nil
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	return &flows{
-		net: n, accept: o.Accept, echo: o.Echo, ctx: ctx, stop: stop,
+		net: n, accept: o.Accept, echo: o.Echo, ctx: ctx, cancel: cancel,
 		pending: pending{max: maxPending, maxPerPeer: maxPendingPerPeer},
 		opening: make(map[stack.TransportEndpointID]*tcpFlow),
 	}
@@ -119,7 +121,10 @@ type flow struct {
 // back to where the packet claims to come from.
 func (f *flows) newFlow(network string, id stack.TransportEndpointID, pkt *stack.PacketBuffer) (flow, error) {
 	source, destination := endpointAddrs(id)
-	peer, err := f.nic.link.Route(source.Addr())
+	if f.net.own[source.Addr()] {
+		return flow{}, syscall.EINVAL // whoever may send for us, it was not us
+	}
+	peer, err := f.nic.route(source.Addr())
 	if err != nil {
 		return flow{}, err
 	}

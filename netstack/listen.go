@@ -103,10 +103,6 @@ func (b *binding) open(n *Net, s *socket, then func(tcpip.Endpoint) tcpip.Error)
 		if b.v6 {
 			ep.SocketOptions().SetV6Only(!b.v4)
 		}
-		// All addresses are all of ours, and not what peers of a gateway ask for.
-		if err := ep.SocketOptions().SetBindToDevice(nicID); err != nil {
-			return err
-		}
 		if err := ep.Bind(fullAddr(local)); err != nil {
 			return err
 		}

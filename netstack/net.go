@@ -21,6 +21,10 @@
 // came in one go (deliver.go), which verifies checksums and copies the packets
 // for the stack.
 //
+// What peers send to addresses that are not ours is dropped, unless
+// [Options].Accept takes it: then this end is a gateway (flow.go), with a
+// second stack for these addresses.
+//
 // The stack is gVisor's. It is imported here and nowhere else.
 package netstack
 
@@ -55,16 +59,16 @@ type Options struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	// Accept makes this end a gateway: it is called for each flow that a peer
-	// opens to an address which is not the tunnel's, in a goroutine of its
-	// own. Its context ends with the tunnel, and Close waits for it to
-	// return; a flow that it has not accepted then is refused. 2048 flows can
-	// wait for an answer, 512 of each peer: connections beyond are reset,
-	// datagrams dropped. Nil drops whatever is for such an address.
+	// opens to an address which is not ours, in a goroutine of its own. Its
+	// context ends with the tunnel, and Close waits for it to return; a flow
+	// that it has not accepted then is refused. 2048 flows can wait for an
+	// answer, 512 of each peer: connections beyond are reset, datagrams
+	// dropped. Nil drops whatever is for such an address.
 	Accept func(ctx context.Context, f Flow)
-	// Echo is called like Accept, for each ICMP echo request to such an
-	// address. If it returns nil the request is answered; the error is told
-	// as by Flow.Refuse, but that one of other kind says that it is not
-	// allowed. Nil answers none. It needs Accept.
+	// Echo is called in the same way for each ICMP echo request to such an
+	// address. The request is answered if it returns nil. Else the error is
+	// told as by Flow.Refuse, and as "prohibited" where that would refuse a
+	// connection. Nil answers none. Without Accept it is not used.
 	Echo func(ctx context.Context, source, destination netip.Addr, data []byte) error
 }
 
@@ -176,7 +180,7 @@ func (n *Net) start(l link, addresses []netip.Prefix, o stack.Options) error {
 		return err
 	}
 	if n.flows != nil {
-		if err := n.flows.attach(s, nic); err != nil {
+		if err := n.flows.start(nic, o); err != nil {
 			stopStack(s)
 			return err
 		}
@@ -244,11 +248,14 @@ func (n *Net) Close() error {
 		n.closed = true
 		close(n.done)
 		if n.flows != nil {
-			n.flows.stop()
+			n.flows.cancel()
 		}
 		n.gate.Unlock()
 		// The link still takes what this has to say.
 		stopStack(n.stack)
+		if n.flows != nil {
+			stopStack(n.flows.stack)
+		}
 		n.nic.queue.close()
 		n.tasks.Wait()
 		n.stop()

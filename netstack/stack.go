@@ -16,7 +16,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 )
 
-// nicID is the stack's interface, and the only one if it is no gateway's.
+// nicID is the stack's only interface.
 const nicID = 1
 
 // Settings of the stack. Buffers begin small and grow with what a connection
@@ -145,10 +145,10 @@ func stackAddr(a netip.Addr) tcpip.Address {
 	return tcpip.AddrFrom16(a.As16())
 }
 
-// fullAddr is an address with a port as the stack has it, on the tunnel's own
-// interface. An invalid address is any.
+// fullAddr is an address with a port as the stack has it. An invalid address
+// is any.
 func fullAddr(a netip.AddrPort) tcpip.FullAddress {
-	f := tcpip.FullAddress{NIC: nicID, Port: a.Port()}
+	f := tcpip.FullAddress{Port: a.Port()}
 	if a.IsValid() {
 		f.Addr = stackAddr(a.Addr())
 	}

@@ -61,6 +61,9 @@ func (n *Net) Stats() Stats {
 	if f := n.flows; f != nil {
 		s.FlowsOffered, s.EchoesOffered, s.FlowsExcess = f.offered.Load(), f.echoes.Load(), f.excess.Load()
 		s.FlowsPending = f.pending.now()
+		foreign := f.stack.Stats().TCP
+		s.TCPEstablished += foreign.CurrentEstablished.Value()
+		s.TCPRetransmits += foreign.Retransmits.Value()
 	}
 	return s
 }

@@ -30,13 +30,13 @@ type tcpFlow struct {
 
 var _ Flow = (*tcpFlow)(nil)
 
-// handleTCP takes a segment that belongs to no connection. It returns false
-// for all that begins none and if there is no room: that is reset.
+// handleTCP takes a segment that belongs to no connection. What begins none is
+// reset, and what finds no room. It returns false to let the stack do that.
 func (f *flows) handleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
 	// Whatever the flags are that negotiate ECN (RFC 3168, section 6.1.1).
 	const mask = header.TCPFlagSyn | header.TCPFlagAck | header.TCPFlagRst | header.TCPFlagFin
 	if header.TCP(pkt.TransportHeader().Slice()).Flags()&mask != header.TCPFlagSyn {
-		return false
+		return f.reset(pkt)
 	}
 	fl, err := f.newFlow("tcp", id, pkt)
 	if err != nil {
@@ -50,7 +50,7 @@ func (f *flows) handleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuffer)
 	case noRoom:
 		t.forget()
 		f.excess.Add(1)
-		return false
+		return f.reset(pkt)
 	}
 	f.net.tasks.Add(1)
 	if !f.forwarder.HandlePacket(id, pkt) { // it is malformed
@@ -143,14 +143,16 @@ func (t *tcpFlow) Refuse(err error) {
 // handshake sends the SYN-ACK and waits for the peer's answer.
 func (t *tcpFlow) handshake() (*TCPConn, error) {
 	n := t.flows.net
-	done, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- t.watch(done) }()
+	timeout, done, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	timer := t.flows.stack.Clock().AfterFunc(acceptTimeout, func() { close(timeout) })
+	defer timer.Stop()
+	go func() { ended <- t.watch(timeout, done) }()
 	q := new(waiter.Queue)
 	ep, failed := t.request.CreateEndpoint(q)
 	close(done)
 	err := <-ended
 	if err == nil && failed != nil {
-		err = errno(failed)
+		err = n.unlessClosed(errno(failed))
 	}
 	if err == nil {
 		// From here on Close finds the endpoint.
@@ -167,23 +169,19 @@ func (t *tcpFlow) handshake() (*TCPConn, error) {
 
 // watch waits for the end of a handshake. It ends one itself that takes too
 // long, or that is not complete when the tunnel ends, and returns the reason.
-func (t *tcpFlow) watch(done <-chan struct{}) (reason error) {
-	n := t.flows.net
-	timeout := make(chan struct{})
-	timer := n.stack.Clock().AfterFunc(acceptTimeout, func() { close(timeout) })
-	defer timer.Stop()
+func (t *tcpFlow) watch(timeout, done <-chan struct{}) (reason error) {
 	select {
 	case <-done:
 		return nil
 	case <-timeout:
 		reason = syscall.ETIMEDOUT
-	case <-n.done:
+	case <-t.flows.net.done:
 		reason = net.ErrClosed
 	}
 	for {
 		// The stack has no other way to end it, and only knows the endpoint
 		// when the SYN-ACK is sent.
-		if ep := n.stack.FindTransportEndpoint(t.protocol(), tcp.ProtocolNumber, t.id, foreignNIC); ep != nil {
+		if ep := t.flows.stack.FindTransportEndpoint(t.protocol(), tcp.ProtocolNumber, t.id, nicID); ep != nil {
 			ep.Abort()
 		}
 		select {

@@ -46,7 +46,7 @@ func (f *flows) handleUDP(id stack.TransportEndpointID, pkt *stack.PacketBuffer)
 // open makes the flow's socket: from here on datagrams go there.
 func (u *udpFlow) open(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
 	q := new(waiter.Queue)
-	ep, err := udp.NewForwarderRequest(u.flows.net.stack, id, pkt).CreateEndpoint(q)
+	ep, err := udp.NewForwarderRequest(u.flows.stack, id, pkt).CreateEndpoint(q)
 	if err != nil {
 		return false
 	}
@@ -74,6 +74,9 @@ func (u *udpFlow) Accept() (net.Conn, error) {
 		return nil, u.failure(net.ErrClosed)
 	}
 	u.decide()
+	if u.packet.Size() > u.flows.nic.mtu { // too much to keep for the life of the flow
+		u.forget()
+	}
 	return u.conn, nil
 }
 

@@ -2,6 +2,7 @@ package netstack
 
 import (
 	"errors"
+	"net/netip"
 
 	"github.com/wimble-proxy/wimble/wireguard"
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -87,7 +88,11 @@ func (e *endpoint) tell(u unreachable) {
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(u.transport[:])})
 	defer pkt.DecRef()
 	pkt.NetworkProtocolNumber = u.net
-	e.transport.DeliverTransportError(u.local, u.remote, u.net, header.TCPProtocolNumber, u, pkt)
+	transport := e.transport
+	if local, _ := netip.AddrFromSlice(u.local.AsSlice()); e.flows != nil && e.flows.foreign(local) {
+		transport = e.flows.nic.transport
+	}
+	transport.DeliverTransportError(u.local, u.remote, u.net, header.TCPProtocolNumber, u, pkt)
 }
 
 // minPathMTUv4 is the smallest path MTU to believe: what every host has to
