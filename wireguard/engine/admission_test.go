@@ -109,11 +109,19 @@ func TestUnderLoad(t *testing.T) {
 	b.expect("a cookie, smaller than what asked for it", "30s cookie reply", "35s response")
 	b.expectDelivered(a, 1)
 
-	// The cookie shows the address; the source's rate is a limit all the same.
-	for i := range 10 {
-		msg := a.forge(b, tail(0xff, byte(i)))
+	// The cookie shows the address; a full backlog is full all the same, and
+	// the source's rate is a limit.
+	withCookie := func(i byte) {
+		msg := a.forge(b, tail(0xff, i))
 		a.peer(b).signer.Sign(a.now, a.peer(b).remote, msg)
 		b.receive(Endpoint{Addr: a.addr}, msg)
 	}
-	b.expectDrops(DropRate, 6) // one token of five went before
+	b.backlog.Waiting = b.backlog.Limit
+	withCookie(0)
+	b.expectDrops(DropBacklog, 1)
+	b.backlog.Waiting = 500
+	for i := range byte(10) {
+		withCookie(i + 1)
+	}
+	b.expectDrops(DropRate, 7) // two tokens of five went before
 }

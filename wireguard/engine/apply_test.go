@@ -88,6 +88,20 @@ func TestApplyEndpoint(t *testing.T) {
 	a.expectEndpoint(b, Endpoint{Addr: b.addr}) // it was heard there
 }
 
+// TestApplyFlushes: any change lets go what waits, if it may by now.
+func TestApplyFlushes(t *testing.T) {
+	l, a, b := pair(t, 1)
+	a.send(b)
+	l.carry = lose // all but the initiation, which is on its way
+	l.run(time.Second)
+	b.send(a)
+	b.knows(a)
+	b.expect("too soon after a response", "0s response")
+	l.run(RekeyTimeout)
+	b.knows(a)
+	b.expect("not any more", "5s initiation")
+}
+
 // TestApplyWhileDown: nothing leaves before the engine is up.
 func TestApplyWhileDown(t *testing.T) {
 	l := newLab(t, 1)
@@ -149,4 +163,19 @@ func TestRoute(t *testing.T) {
 	if p := r.engine.Route(netip.MustParseAddr("fe80::1%eth0")); p != nil {
 		t.Error("an address with a zone was routed")
 	}
+}
+
+// TestRestart: down forgets what was under way, also that an initiation left a
+// moment ago.
+func TestRestart(t *testing.T) {
+	l, a, b := met(t, 1)
+	l.run(time.Second)
+	a.restart()
+	if a.engine.indices.size() != 0 || a.peer(b).SendKey(l.now) != nil || a.peer(b).Deadline() != never {
+		t.Error("something is left of the session")
+	}
+	a.send(b)
+	a.expect("at once", "1s initiation")
+	l.run(l.now)
+	b.expectDelivered(a, 1)
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -93,9 +95,6 @@ func TestSnapshot(t *testing.T) {
 	if s.PublicKey != a.key.Public() || len(s.Peers) != 2 {
 		t.Fatalf("snapshot %+v", s)
 	}
-	if s.Peers[0].PublicKey.String() > s.Peers[1].PublicKey.String() {
-		t.Error("peers are not in the order of their keys")
-	}
 	if p := a.snapshotOf(c); p.Endpoint.IsValid() || !p.LastHandshake.IsZero() || p.HasPreshared || p.Keepalive != 0 || p.Sent != 0 {
 		t.Errorf("a peer that was never heard: %+v", p)
 	}
@@ -109,6 +108,14 @@ func TestSnapshot(t *testing.T) {
 	first := epoch.Add(RekeyTimeout) // the retransmission
 	if p := a.snapshotOf(b); p.LastHandshake.Before(first) || p.LastHandshake.After(first.Add(maxJitter)) {
 		t.Errorf("last handshake at %v, want %v and up to %v more", p.LastHandshake, first, maxJitter)
+	}
+	for range 10 {
+		a.knows(l.add(Config{}))
+	}
+	if s := a.engine.Snapshot(); len(s.Peers) != 12 || !slices.IsSortedFunc(s.Peers, func(p, q PeerSnapshot) int {
+		return strings.Compare(p.PublicKey.String(), q.PublicKey.String())
+	}) {
+		t.Error("peers are not in the order of their keys")
 	}
 	if !New(Config{}).Snapshot().PublicKey.IsZero() {
 		t.Error("an engine without a key shows one")

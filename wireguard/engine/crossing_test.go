@@ -73,3 +73,65 @@ func TestCrossingWithTheKernel(t *testing.T) {
 		kernel.expectDelivered(ours, 1)
 	}
 }
+
+// TestCrossingWithALateResponse: b keeps its initiations for those of a. It
+// answers a newer one of a, and then gets the responses to both of its own,
+// the older of which a has ended. The two slots that receive must then be those
+// of the two sessions that a may send with. Where one was not, a would not see
+// it for two minutes, since it hears b.
+func TestCrossingWithALateResponse(t *testing.T) {
+	l, a, b := steady(t, 0)
+	if !a.peer(b).yields {
+		a, b = b, a
+	}
+	b.engine.rand.(*steadyJitter).jitter = maxJitter // so that a's timer is before b's
+	l.hold()
+	b.send(a)
+	l.pass(b, "initiation")
+	l.run(RekeyTimeout + maxJitter)
+	a.send(b)
+	l.pass(b, "initiation")
+	first, second := l.take(a, "response"), l.take(a, "response")
+	l.take(a, "initiation")
+	l.run(2*RekeyTimeout + maxJitter)
+	l.pass(a, "initiation")
+	l.carry = nil
+	l.hand(first)
+	l.hand(second)
+	l.pass(b, "response")
+	l.run(l.now)
+	fromA, fromB := b.delivered[a], a.delivered[b]
+	for i := range 10 {
+		a.send(b)
+		b.send(a)
+		l.run(l.now + time.Second)
+		a.expectDelivered(b, fromB+1+i)
+		b.expectDelivered(a, fromA+1+i)
+	}
+}
+
+// TestLateResponseOfAnEndedSession: b gave the session of a's older initiation
+// up for the newer one, the response to which is lost. a hears b in the session
+// before, so that only the handshake's own timer can see that a is not heard.
+func TestLateResponseOfAnEndedSession(t *testing.T) {
+	l, a, b := met(t, 1)
+	l.run(RekeyAfterTime)
+	l.hold()
+	a.greet(b) // and initiates
+	l.pass(a, "initiation")
+	late := l.take(b, "response")
+	l.run(l.now + RekeyTimeout + maxJitter)
+	l.pass(a, "initiation")
+	l.take(b, "response")
+	l.carry = nil
+	l.hand(late)
+	for end := l.now + 2*(RekeyTimeout+maxJitter); l.now < end; {
+		a.send(b)
+		b.send(a)
+		l.run(l.now + time.Second)
+	}
+	before := b.delivered[a]
+	a.send(b)
+	l.run(l.now)
+	b.expectDelivered(a, before+1)
+}

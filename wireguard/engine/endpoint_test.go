@@ -223,6 +223,18 @@ func TestEndpointUnknown(t *testing.T) {
 	l.run(l.now)
 	b.expectDelivered(a, 1)
 
+	// It may take as long as it likes.
+	d := l.add(Config{})
+	a.knows(d, nowhere, keepalive(25*time.Second))
+	d.knows(a)
+	l.run(l.now + time.Hour)
+	a.peer(d).TryEndpoint(a.time(), d.addr, &a.out)
+	a.settle()
+	l.run(l.now + 25*time.Second)
+	if a.peer(d).SendKey(l.now) == nil {
+		t.Error("no session when an address came after an hour")
+	}
+
 	c := l.add(Config{})
 	c.knows(b)
 	b.knows(c, nowhere)
@@ -235,7 +247,17 @@ func TestEndpointUnknown(t *testing.T) {
 // TestTryEndpoint: an address that a name resolved to is for a peer that has
 // none or does not answer; where an authentic message came from wins.
 func TestTryEndpoint(t *testing.T) {
-	l, a, b := steady(t, 0)
+	l := newLab(t, 1)
+	a, b := l.add(Config{}), l.add(Config{})
+	a.knows(b, nowhere)
+	a.send(b)
+	l.run(time.Second)
+	a.peer(b).TryEndpoint(a.time(), b.addr, &a.out)
+	a.settle()
+	a.expect("the first address: at once", "1s initiation")
+	b.expectDelivered(a, 0)
+
+	l, a, b = steady(t, 0)
 	a.greet(b)
 	l.run(0)
 	p := a.peer(b)

@@ -50,7 +50,7 @@ var acts = []func(p *play, n, m *node){
 		}
 	},
 	func(p *play, _, _ *node) { p.pick() }, // is lost
-	func(p *play, n, _ *node) { // is changed on its way
+	func(p *play, _, _ *node) { // is changed on its way
 		if d := p.pick(); d != nil {
 			msg := clone(d.msg)
 			msg[p.script.upTo(len(msg))] ^= 1 << (p.script.next() % 8)
@@ -95,7 +95,11 @@ var acts = []func(p *play, n, m *node){
 		n.peer(m).TryEndpoint(n.time(), m.addr, &n.out)
 		n.settle()
 	},
-	func(p *play, n, _ *node) { n.lazy = !n.lazy; n.initiate(); n.settle() },
+	func(_ *play, n, _ *node) { // the handshake worker stops, or goes on
+		n.lazy = !n.lazy
+		n.initiate()
+		n.settle()
+	},
 }
 
 // pick takes a held datagram out of the network, nil if there is none.

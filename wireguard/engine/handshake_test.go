@@ -163,6 +163,22 @@ func TestLateResponse(t *testing.T) {
 		a.expectDrops(DropState, 1)
 		a.expectInitiations("one after the other", 0, 5333*time.Millisecond, 10666*time.Millisecond)
 	})
+	t.Run("of the last of all", func(t *testing.T) {
+		for _, late := range []time.Duration{0, 1} {
+			l, a, b := steady(t, maxJitter)
+			l.hold()
+			a.send(b)
+			last := 19 * (RekeyTimeout + maxJitter)
+			l.run(last)
+			l.held = l.held[19:]
+			l.pass(a, "initiation")
+			l.run(last + 2*(RekeyTimeout+maxJitter) + late)
+			l.pass(b, "response")
+			if made := a.peer(b).current.Load() != nil; made != (late == 0) {
+				t.Errorf("answered %v late: session %t", late, made)
+			}
+		}
+	})
 	t.Run("a round trip of 10 s", func(t *testing.T) {
 		for seed := range uint64(20) {
 			l, a, b := pair(t, seed)

@@ -185,14 +185,24 @@ func (e *Engine) acceptResponse(now Time, from Endpoint, msg []byte, out *Output
 		return
 	}
 	p.received.Add(message.ResponseSize)
+	late := in == p.late
 	p.finishInitiation(in)
 	k := newKeypair(p, &keys, in.index, m.Sender, true, now.Boot)
 	e.indices.set(in.index, indexEntry{peer: p, keypair: k})
-	p.beginAsInitiator(k)
+	if late {
+		p.beginLate(k)
+	} else {
+		p.beginAsInitiator(k)
+	}
 	p.moveEndpoint(from, out)
 	p.authReceived(now)
 	p.handshakeComplete(now, out)
 	p.sessionDerived(now)
+	if late && p.pending != nil {
+		// They may have given this session up for that of the newest, which is
+		// not there before its response is.
+		p.timers.retransmit = p.pending.sent + answerable
+	}
 	// The responder may not send before it has heard from us under the new key.
 	p.sendKeepalive(now, out)
 }

@@ -47,6 +47,15 @@ func TestPassiveKeepalive(t *testing.T) {
 			b.expect(tt.name, tt.want...)
 		})
 	}
+	t.Run("a response serves as well", func(t *testing.T) {
+		l, a, b := met(t, 1)
+		a.send(b)
+		l.run(9 * time.Second)
+		a.restart()
+		a.greet(b)
+		l.run(100 * time.Second)
+		b.expect("the kernel had that as a bug", "9s response")
+	})
 	t.Run("keepalives are never answered", func(t *testing.T) {
 		l, a, b := met(t, 1)
 		a.greet(b)
@@ -84,6 +93,9 @@ func TestPersistentKeepalive(t *testing.T) {
 		a.knows(b, keepalive(0))
 		l.run(119 * time.Second)
 		a.expect("switched off")
+		if at := a.peer(b).timers.persistent; at != never {
+			t.Errorf("its timer is still pending, for %v", at)
+		}
 	})
 	t.Run("when the engine goes up", func(t *testing.T) {
 		l, a, b := pair(t, 1)

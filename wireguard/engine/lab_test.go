@@ -140,6 +140,9 @@ func (l *lab) step(to time.Duration) bool {
 	var t *timer
 	at := to + 1
 	for _, m := range l.nodes {
+		if m.asleep {
+			continue
+		}
 		for i := range m.timers {
 			if m.timers[i].at < at {
 				n, t, at = m, &m.timers[i], m.timers[i].at
@@ -152,7 +155,7 @@ func (l *lab) step(to time.Duration) bool {
 		l.now = max(l.now, e.at)
 		if e.do != nil {
 			e.do()
-		} else if to := l.hosts[e.to]; to != nil {
+		} else if to := l.hosts[e.to]; to != nil && !to.asleep {
 			to.receive(Endpoint{Addr: e.from}, e.msg)
 		}
 		return true

@@ -22,15 +22,16 @@ type node struct {
 	engine  *Engine
 	backlog Backlog
 	skew    time.Duration // of the wall clock
+	asleep  bool          // the machine is: nothing arrives, no timer runs
 	timers  []timer       // what a Device would know of deadlines
 	out     Output
 	lazy    bool    // initiations wait in wanted
 	wanted  []*Peer // for their making
 
-	sent         []datagram    // all that left, unless quiet
-	trace        []string      // the same by name and time, since expect
-	happened     []string      // events by name and time, since expectEvents
-	delivered    map[*node]int // packets of each other node
+	sent      []datagram    // all that left, unless quiet
+	trace     []string      // the same by name and time, since expect
+	happened  []string      // events by name and time, since expectEvents
+	delivered map[*node]int // packets of each other node
 }
 
 // timer is the deadline of a peer that the engine announced.
@@ -222,6 +223,7 @@ func (n *node) settle() {
 			n.rearm(p)
 		}
 		for _, e := range n.out.Events {
+			n.watch.events[e.Kind]++
 			if !n.quiet {
 				n.happened = append(n.happened, fmt.Sprintf("%v %s", n.now, eventName(e)))
 			}
@@ -266,6 +268,8 @@ func eventName(e Event) string {
 		return "endpoint"
 	case EventGaveUp:
 		return "gave up"
+	case EventOldTimestamp:
+		return "old timestamp"
 	case EventKeysZeroed:
 		return "keys zeroed"
 	}

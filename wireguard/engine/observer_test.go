@@ -16,6 +16,8 @@ type observer struct {
 	quiet  map[route]time.Duration // no initiation earlier
 	seen   []uint64                // a bit for each packet delivered
 	ids    uint64
+	sent   [message.TypeData + 1]int // messages of each type
+	events [EventKeysZeroed + 1]int  // of each kind
 	// onPacket is told of each packet that arrived, unless nil.
 	onPacket func(id uint64)
 }
@@ -58,7 +60,9 @@ func (o *observer) left(n *node, d datagram) {
 	if r.to == nil {
 		r.addr = d.to
 	}
-	switch t, _ := message.Classify(d.msg); t {
+	t, _ := message.Classify(d.msg)
+	o.sent[t]++
+	switch t {
 	case message.TypeInitiation:
 		if n.now < o.quiet[r] {
 			n.Fatalf("at %v: node %d initiates %v too early", n.now, n.number, o.quiet[r]-n.now)

@@ -100,12 +100,11 @@ func (p *Peer) start(now Time, out *Output) {
 
 // stop is the interface going down, or the peer's end.
 func (p *Peer) stop() {
-	p.up, p.wanted = false, false
+	p.up, p.wanted, p.unanswered = false, false, 0
 	p.dropStaged()
 	p.dropInitiations()
 	p.dropKeypairs()
 	p.timers.disarm()
-	p.timers.attempts, p.timers.lastMinuteSent = 0, false
 	p.deadline.Store(int64(never))
 	p.announced = never
 	p.notBefore = math.MinInt64
@@ -117,10 +116,13 @@ func (p *Peer) resume(now Time, out *Output) {
 	p.dropInitiations()
 	p.dropKeypairs()
 	p.timers.disarm()
-	p.timers.attempts = 0
 	p.forgetSource()
-	if p.up && (hadSession || p.persistent > 0 || p.staged.n > 0) {
-		p.timers.retransmit = max(now.Boot, p.initiationAllowedAt())
+	if !p.up || !hadSession && p.persistent == 0 && p.staged.n == 0 {
+		return
+	}
+	p.wantInitiation(now, out, false)
+	if !p.wanted {
+		p.timers.retransmit = p.initiationAllowedAt() // the last left just before
 	}
 }
 

@@ -20,6 +20,16 @@ func (p *Peer) beginAsInitiator(k *Keypair) {
 	p.current.Store(k)
 }
 
+// beginLate installs a session whose response came when a newer initiation of
+// ours had left. If they initiated meanwhile, that session is the newer one and
+// goes on waiting: moved out of the way of this one, it would be gone with the
+// response to our newer initiation, and they might be sending with it.
+func (p *Peer) beginLate(k *Keypair) {
+	p.free(p.previous)
+	p.previous = p.current.Load()
+	p.current.Store(k)
+}
+
 // beginAsResponder installs a session that we answered.
 func (p *Peer) beginAsResponder(k *Keypair) {
 	p.free(p.next)

@@ -85,6 +85,11 @@ func TestSlots(t *testing.T) {
 			},
 		},
 		{
+			"our older initiation was answered", // which is not in the kernel's
+			func(_ *testing.T, s *slotTest) { s.peer.beginLate(s.session("n")) },
+			func(b slots) slots { return slots{b.current, "n", b.next} },
+		},
+		{
 			"we are the responder",
 			func(_ *testing.T, s *slotTest) { s.peer.beginAsResponder(s.session("n")) },
 			func(b slots) slots { return slots{"-", b.current, "n"} },

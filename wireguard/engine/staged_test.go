@@ -82,6 +82,9 @@ func TestStagedWhileDown(t *testing.T) {
 	a.send(b)
 	a.engine.Down()
 	a.expectDrops(DropStaged, 1)
+	if a.peer(b).staged.packets != nil {
+		t.Error("the dropped queue keeps its memory")
+	}
 	a.send(b)
 	a.expectDrops(DropRemoved, 1)
 	a.restart()

@@ -228,6 +228,36 @@ func TestTimerExpiry(t *testing.T) {
 	}
 }
 
+// TestRearm: a deadline is announced when it moved earlier than the caller
+// knows, and not otherwise: a data packet would cost a heap operation.
+func TestRearm(t *testing.T) {
+	l, a, b := steady(t, 0)
+	a.greet(b)
+	l.run(6 * time.Second) // behind the retransmission that was not needed
+	p, k := a.peer(b), a.peer(b).current.Load()
+	sent := func(want int) {
+		t.Helper()
+		var out Output
+		p.Sent(a.time(), k, 64, &out)
+		if len(out.Rearm) != want {
+			t.Errorf("at %v: announced %d times, want %d", l.now, len(out.Rearm), want)
+		}
+		a.out.Rearm = append(a.out.Rearm, out.Rearm...)
+		a.settle()
+	}
+	sent(1) // the dead-peer timer
+	sent(0)
+	l.run(7 * time.Second)
+	sent(0)
+	b.greet(a) // cancels it, which is not earlier
+	l.run(8 * time.Second)
+	sent(0) // 23 s is later than the 21 s that are known
+	l.run(22 * time.Second)
+	if p.Deadline() != 23*time.Second || a.timers[0].at != 23*time.Second {
+		t.Errorf("deadline %v, known %v, want 23s", p.Deadline(), a.timers[0].at)
+	}
+}
+
 // TestJitterRange: 0 to 333 ms, both ends included, and every part of it as
 // often as the others.
 func TestJitterRange(t *testing.T) {

@@ -107,6 +107,30 @@ func TestReplayedInitiation(t *testing.T) {
 	}
 }
 
+// TestOldTimestampIsTold: once, until one is accepted again, since a replayed
+// initiation can come at any rate.
+func TestOldTimestampIsTold(t *testing.T) {
+	l, a, b := pair(t, 1)
+	for i, row := range []struct {
+		stamp handshake.Timestamp
+		want  []string
+	}{
+		{tail(5, 0), nil},
+		{tail(4, 0), []string{"1s old timestamp"}},
+		{tail(4, 0), nil},
+		{tail(3, 0), nil},
+		{tail(6, 0), nil},
+		{tail(6, 0), []string{"5s old timestamp"}},
+	} {
+		l.run(time.Duration(i) * time.Second)
+		b.receive(Endpoint{Addr: a.addr}, a.forge(b, row.stamp))
+		b.expectEvents("timestamp", row.want...)
+	}
+	l.run(6 * time.Second)
+	b.receive(Endpoint{Addr: a.addr}, flip(a.forge(b, tail(1, 0)), 100))
+	b.expectEvents("nothing for what is not authentic")
+}
+
 // TestTimestampSurvives: what a peer's newest timestamp was is known as long
 // as the peer is: over down and up, zeroing, and a change of our private key.
 func TestTimestampSurvives(t *testing.T) {

@@ -239,6 +239,9 @@ func TestDeadPeer(t *testing.T) {
 		}
 		l.run(35*time.Second + j)
 		a.expectInitiations("from the first", 35*time.Second+j)
+		if a.peer(b).patience != 0 {
+			t.Error("the next has the same jitter")
+		}
 	})
 	t.Run("any authenticated message is a sign of life", func(t *testing.T) {
 		l, a, b := steady(t, 0)
@@ -255,6 +258,18 @@ func TestDeadPeer(t *testing.T) {
 		a.expectInitiations("none from 20 s")
 		l.run(45 * time.Second)
 		a.expectInitiations("one from 30 s", 45*time.Second)
+	})
+	t.Run("an initiation is one too", func(t *testing.T) {
+		l, a, b := met(t, 1)
+		l.run(20 * time.Second)
+		l.hold()
+		a.send(b) // is lost
+		l.run(30 * time.Second)
+		b.restart()
+		b.send(a)
+		l.pass(b, "initiation")
+		l.run(49 * time.Second)
+		a.expect("none at 35 s", "20s data", "30s response")
 	})
 	t.Run("a keepalive of ours needs no answer", func(t *testing.T) {
 		l, a, b := steady(t, 0)
@@ -281,6 +296,17 @@ func TestInitiationGate(t *testing.T) {
 		l.run(5 * time.Second)
 		a.send(b)
 		a.expectInitiations("data need not wait for the jitter", 5*time.Second)
+	})
+	t.Run("asked for once, however long it takes to make", func(t *testing.T) {
+		l, a, b := steady(t, 0)
+		a.lazy = true
+		a.send(b)
+		a.send(b)
+		l.run(7 * time.Second)
+		a.send(b)
+		if len(a.wanted) != 1 {
+			t.Errorf("asked for %d times", len(a.wanted))
+		}
 	})
 	t.Run("after a response", func(t *testing.T) {
 		l, a, b := steady(t, 0)
@@ -329,8 +355,10 @@ func TestZeroing(t *testing.T) {
 	a.happened = nil
 	l.run(540 * time.Second)
 	a.expectEvents("it is said", "9m0s keys zeroed")
-	if n := a.engine.indices.size(); n != 0 {
-		t.Errorf("%d indices are left", n)
+	for _, n := range l.nodes {
+		if size := n.engine.indices.size(); size != 0 {
+			t.Errorf("node %d: %d indices are left", n.number, size)
+		}
 	}
 	if p.previous != nil || p.current.Load() != nil || p.next != nil || p.pending != nil || p.late != nil {
 		t.Error("a session or a handshake is left")
