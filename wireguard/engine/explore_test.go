@@ -19,7 +19,8 @@ var exploreDepth = flag.Int("explore.depth", 5, "steps to explore all orders of"
 // number of steps: either side initiates, any datagram on its way arrives, is
 // lost, or arrives and stays to come once more, the next timer runs. The number
 // is 5, or -explore.depth; states that look the same from within are explored
-// once. In each state indices and key slots are in order, and with a good
+// once. From a pair that is clean, 4,000 are within 7 steps; they cost half a
+// minute. In each state indices and key slots are in order, and with a good
 // network data flows both ways within simRecovery.
 func TestExplore(t *testing.T) {
 	for _, root := range []struct {
@@ -156,7 +157,7 @@ func (x *explorer) visit(path []step) visit {
 	}
 	x.seen[shape] = true
 	v := visit{path: path, steps: c.steps()}
-	c.makePeace()
+	c.makePeace(slices.ContainsFunc(path, func(s step) bool { return s.what == lost }))
 	return v
 }
 
@@ -253,8 +254,8 @@ func (c *crossroads) checkSlots(n *node) {
 
 // makePeace lets everything arrive from now on, and wants data to flow. When it
 // does, each side sends with a session that the other has; and so they do at
-// once if neither still waits for a response.
-func (c *crossroads) makePeace() {
+// once if nothing was lost and neither still waits for a response.
+func (c *crossroads) makePeace(lossy bool) {
 	a, b := c.nodes[0], c.nodes[1]
 	held := c.held
 	c.carry, c.held = nil, nil
@@ -262,7 +263,7 @@ func (c *crossroads) makePeace() {
 		c.hand(d)
 	}
 	c.run(c.now)
-	if c.the(a).timers.retransmit == never && c.the(b).timers.retransmit == never {
+	if !lossy && c.the(a).timers.retransmit == never && c.the(b).timers.retransmit == never {
 		c.expectMatch()
 	}
 	for end := c.now + simRecovery; a.delivered[b] == 0 || b.delivered[a] == 0; {
@@ -277,11 +278,12 @@ func (c *crossroads) makePeace() {
 	c.audit()
 }
 
-// expectMatch looks at two nodes between which nothing is on its way.
+// expectMatch looks at two nodes that can both send, and between which nothing
+// is on its way.
 func (c *crossroads) expectMatch() {
 	for _, n := range c.nodes {
-		k := c.the(n).current.Load()
-		if k == nil || c.the(c.other(n)).current.Load() == nil {
+		k := c.the(n).SendKey(c.now)
+		if k == nil || c.the(c.other(n)).SendKey(c.now) == nil {
 			continue
 		}
 		theirs := c.other(n).engine.indices.find(k.remote).keypair
