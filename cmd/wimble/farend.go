@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -18,31 +20,41 @@ import (
 //go:embed page.txt
 var pageText string
 
-// farEnd is the other end of the demo's tunnel: a tunnel of its own, and a page on its address there.
+// farEnd is the other end of the demo's tunnel: a tunnel of its own, with a page and a name server on its address there,
+// and a gateway to what the host reaches.
 type farEnd struct {
 	net    *netstack.Net
 	page   *template.Template
 	server http.Server
 	serve  sync.WaitGroup
+	names  *nameServer
 }
 
-func (a *app) openFarEnd(ctx context.Context, t config.Tunnel) (*farEnd, error) {
+// everything is what the gateway lets through, but for what package forward takes out of every wide rule: the host
+// itself, its links, and the metadata services of clouds.
+var everything = []config.Rule{
+	{Network: netip.MustParsePrefix("0.0.0.0/0"), FirstPort: 1, LastPort: 65535},
+	{Network: netip.MustParsePrefix("::/0"), FirstPort: 1, LastPort: 65535},
+}
+
+func (a *app) openFarEnd(ctx context.Context, t config.Tunnel, protected ...net.Listener) (*farEnd, error) {
 	page, err := template.New("page").Parse(pageText)
 	if err != nil {
 		return nil, err
 	}
-	n, err := netstack.Open(ctx, t, netstack.Options{
-		ListenPacket: a.host.ListenPacketLoopback, Resolve: a.host.Resolve, Logger: a.console.log,
-	})
+	o := netstack.Options{ListenPacket: a.host.ListenPacketLoopback, Resolve: a.host.Resolve, Logger: a.console.log}
+	a.newGateway(everything, protected, -1).attach(&o)
+	n, err := netstack.Open(ctx, t, o)
 	if err != nil {
 		return nil, err
 	}
-	ln, err := n.Listen(ctx, "tcp", netip.AddrPortFrom(farAddress, 80).String())
-	if err != nil {
+	ln, err1 := n.Listen(ctx, "tcp", netip.AddrPortFrom(farAddress, 80).String())
+	conn, err2 := n.ListenPacket(ctx, "udp", netip.AddrPortFrom(farAddress, 53).String())
+	if err := errors.Join(err1, err2); err != nil {
 		n.Close()
 		return nil, err
 	}
-	end := &farEnd{net: n, page: page}
+	end := &farEnd{net: n, page: page, names: serveNames(conn, a.console.log, a.host.ResolveGateway)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", end.writePage)
 	end.server = http.Server{
@@ -56,10 +68,11 @@ func (a *app) openFarEnd(ctx context.Context, t config.Tunnel) (*farEnd, error) 
 	return end, nil
 }
 
-// close ends the page and the tunnel.
+// close ends the page, the name server and the tunnel.
 func (f *farEnd) close() {
 	f.server.Close()
 	f.serve.Wait()
+	f.names.close()
 	f.net.Close()
 }
 

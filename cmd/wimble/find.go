@@ -6,8 +6,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
+
+// extensions are what the files of configurations end in.
+var extensions = []string{".toml", ".conf"}
+
+// usualFiles are the configurations that are looked for when none is named.
+var usualFiles = []string{"wimble.toml", "wg0.conf"}
 
 // findFile is the path of a configuration: the argument itself, or where the configuration of that name is.
 func findFile(arg string) (string, error) {
@@ -23,15 +30,36 @@ func findFile(arg string) (string, error) {
 	if !isName(arg) {
 		return arg, nil // for the error of who opens it
 	}
-	var tried []string
-	for _, dir := range configDirs() {
-		path := filepath.Join(dir, arg+".conf")
-		if exists(path) {
-			return path, nil
-		}
-		tried = append(tried, path)
+	var names []string
+	for _, extension := range extensions {
+		names = append(names, arg+extension)
 	}
-	return "", refuse(arg, fmt.Errorf("there is neither this file nor %s", strings.Join(tried, ", ")), "name a wg-quick file")
+	if path := firstOf(names); path != "" {
+		return path, nil
+	}
+	return "", refuse(arg, fmt.Errorf("there is neither this file nor %s in %s", orList(names), orList(configDirs())),
+		"name a wg-quick file or one in TOML")
+}
+
+// findUsual is the path of the configuration that is used when none is named.
+func findUsual() (string, error) {
+	if path := firstOf(usualFiles); path != "" {
+		return path, nil
+	}
+	return "", refuse("configuration", fmt.Errorf("no file is named, the environment has none, and there is no %s in %s",
+		orList(usualFiles), orList(configDirs())), "name a wg-quick file or one in TOML")
+}
+
+// firstOf is the path of the first file with one of the names in the usual folders, or "".
+func firstOf(names []string) string {
+	for _, dir := range configDirs() {
+		for _, name := range names {
+			if path := filepath.Join(dir, name); exists(path) {
+				return path
+			}
+		}
+	}
+	return ""
 }
 
 // exists reports whether there is something at path. What can't be looked at counts, so that opening it says why.
@@ -42,7 +70,7 @@ func exists(path string) bool {
 
 // isName tells names from paths.
 func isName(arg string) bool {
-	return !strings.ContainsAny(arg, `/\`) && filepath.Ext(arg) != ".conf"
+	return !strings.ContainsAny(arg, `/\`) && !slices.Contains(extensions, filepath.Ext(arg))
 }
 
 // mayBeKey reports whether a word has the form of a key in base64 or hexadecimal.
@@ -63,7 +91,7 @@ func configDirs() []string {
 	if user != "" {
 		dirs = append(dirs, filepath.Join(user, "wimble"))
 	}
-	return append(dirs, "/etc/wimble", "/etc/wireguard")
+	return append(dirs, "/etc/wimble", "/etc/wireguard", "/run/secrets")
 }
 
 // configNames are the names that findFile knows and that start with prefix.
@@ -71,10 +99,20 @@ func configNames(prefix string) (names []string) {
 	for _, dir := range configDirs() {
 		entries, _ := os.ReadDir(dir) // a folder that can't be read has no names for us
 		for _, entry := range entries {
-			if name, ok := strings.CutSuffix(entry.Name(), ".conf"); ok && strings.HasPrefix(name, prefix) {
-				names = append(names, name)
+			extension := filepath.Ext(entry.Name())
+			if slices.Contains(extensions, extension) && strings.HasPrefix(entry.Name(), prefix) {
+				names = append(names, strings.TrimSuffix(entry.Name(), extension))
 			}
 		}
 	}
 	return names
+}
+
+// orList is a list of alternatives as a sentence has it.
+func orList(items []string) string {
+	last := len(items) - 1
+	if last < 1 {
+		return strings.Join(items, "")
+	}
+	return strings.Join(items[:last], ", ") + " or " + items[last]
 }

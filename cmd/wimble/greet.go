@@ -15,28 +15,32 @@ import (
 // begin one at once, and go on after it gave up.
 const greetInterval = 25 * time.Second
 
-// greeter notes the first handshake with each peer.
+// greeter notes the handshakes of a tunnel.
 type greeter struct {
-	met chan meeting // with room for all, so that event never waits
+	tunnel *tunnel
+	met    chan<- meeting // has room for the first meeting with each peer, so that event never waits
 
 	mu    sync.Mutex
-	begun map[key.Public]time.Time // guarded by mu; when our first initiation left
-	known map[key.Public]bool      // guarded by mu; peers that were met
+	calls map[key.Public]call // guarded by mu
+	next  chan struct{}       // guarded by mu; closed at the next handshake
+}
+
+// call is what became of our calling a peer.
+type call struct {
+	begun    time.Time // when the first initiation left that was not answered; zero if there is none
+	answered time.Time // when the newest handshake was; zero for never
 }
 
 // meeting is the first handshake with a peer.
 type meeting struct {
+	tunnel   *tunnel
 	peer     key.Public
 	endpoint netip.AddrPort
 	took     time.Duration // from our first initiation; 0 if the peer began
 }
 
-func newGreeter(peers int) *greeter {
-	return &greeter{
-		met:   make(chan meeting, peers),
-		begun: make(map[key.Public]time.Time),
-		known: make(map[key.Public]bool),
-	}
+func newGreeter(t *tunnel, met chan<- meeting) *greeter {
+	return &greeter{tunnel: t, met: met, calls: make(map[key.Public]call), next: make(chan struct{})}
 }
 
 // event is told by the Device what happens to its peers.
@@ -45,22 +49,46 @@ func (g *greeter) event(e engine.Event) {
 	k := e.Peer.Public()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	begun, ours := g.begun[k]
-	switch {
-	case g.known[k]:
-	case e.Kind == engine.EventInitiation && !ours:
-		g.begun[k] = now
-	case e.Kind == engine.EventHandshake:
-		g.known[k] = true
-		m := meeting{peer: k}
-		if to, ok := e.Peer.Endpoint(); ok {
-			m.endpoint = to.Addr
+	c := g.calls[k]
+	switch e.Kind {
+	case engine.EventInitiation:
+		if c.begun.IsZero() {
+			c.begun = now
 		}
-		if ours {
-			m.took = now.Sub(begun)
+	case engine.EventHandshake:
+		if c.answered.IsZero() {
+			g.met <- g.meeting(e, c, now)
 		}
-		g.met <- m
+		c = call{answered: now.Round(0)} // by the wall clock, which goes on while the host sleeps
+		close(g.next)
+		g.next = make(chan struct{})
 	}
+	g.calls[k] = c
+}
+
+func (g *greeter) meeting(e engine.Event, c call, now time.Time) meeting {
+	m := meeting{tunnel: g.tunnel, peer: e.Peer.Public()}
+	if to, ok := e.Peer.Endpoint(); ok {
+		m.endpoint = to.Addr
+	}
+	if !c.begun.IsZero() {
+		m.took = now.Sub(c.begun)
+	}
+	return m
+}
+
+// call is what became of calling a peer so far.
+func (g *greeter) call(peer key.Public) call {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.calls[peer]
+}
+
+// handshake is a channel that the next handshake with any peer closes.
+func (g *greeter) handshake() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.next
 }
 
 // eager is the tunnel with a keepalive for each peer that can be greeted.
@@ -76,10 +104,10 @@ func eager(t config.Tunnel) config.Tunnel {
 	return t
 }
 
-// calm gives a peer that was met the keepalive that its configuration says.
-func calm(d *wireguard.Device, p config.Peer) {
+// setKeepalive gives a peer another keepalive than it has. One for a peer that had none makes the engine send at once.
+func setKeepalive(d *wireguard.Device, peer key.Public, interval time.Duration) {
 	// Only a change of the port can fail.
 	_ = d.Apply(wireguard.Change{Peers: []wireguard.PeerChange{{PeerChange: engine.PeerChange{
-		PublicKey: p.PublicKey, UpdateOnly: true, Keepalive: &p.PersistentKeepalive,
+		PublicKey: peer, UpdateOnly: true, Keepalive: &interval,
 	}}}})
 }

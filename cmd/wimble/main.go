@@ -1,5 +1,5 @@
-// Command wimble reaches a WireGuard network without root, TUN device or kernel interface: it is a SOCKS5 proxy in front
-// of a WireGuard engine and a TCP/IP stack of its own.
+// Command wimble reaches a WireGuard network without root, TUN device or kernel interface: it is a proxy for SOCKS5 and
+// HTTP in front of a WireGuard engine and a TCP/IP stack of its own.
 //
 // This package wires and talks: flags, signals, exit codes, what people read, and the host's sockets (host.go). What
 // it does with the packages behind it, any other program can do as well; begin with netstack.Open.
@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -29,11 +30,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	if err != nil {
+	cmd, err := root.ExecuteContextC(ctx)
+	var child *childError
+	if err != nil && (!errors.As(err, &child) || child.cause != nil) {
 		a.console.fail(err)
 	}
-	return exitCode(err)
+	return exitCode(cmd.Name(), err)
 }
 
 // app is what the commands share.
@@ -45,9 +47,10 @@ type app struct {
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "wimble",
-		Short: "Reach a WireGuard network without root, through a SOCKS5 proxy",
+		Short: "Reach a WireGuard network without root, through a proxy",
 		Long: `wimble reaches a WireGuard network without root, TUN device or kernel interface:
-it is a SOCKS5 proxy in front of a WireGuard engine and a TCP/IP stack of its own.
+it is a proxy for SOCKS5 and HTTP in front of a WireGuard engine and a TCP/IP stack of
+its own.
 
 Try it with "wimble demo", which needs no server and no configuration.`,
 		Args:          knownCommand,
@@ -60,7 +63,11 @@ Try it with "wimble demo", which needs no server and no configuration.`,
 	}
 	a.console.addFlags(root)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(a.upCommand(), a.demoCommand(), genkeyCommand(), genpskCommand(), pubkeyCommand(), versionCommand())
+	root.AddCommand(
+		a.upCommand(), a.execCommand(), a.connectCommand(), a.checkCommand(), a.waitCommand(), a.healthcheckCommand(), a.demoCommand(),
+		genkeyCommand(), genpskCommand(), pubkeyCommand(), versionCommand(),
+		configurationTopic(), environmentTopic(),
+	)
 	root.InitDefaultCompletionCmd()
 	refuseArguments(root)
 	return root

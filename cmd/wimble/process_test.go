@@ -25,23 +25,27 @@ const noRaceSleep = "GORACE=atexit_sleep_ms=0"
 
 // process is a running wimble.
 type process struct {
-	cmd    *exec.Cmd
-	pipe   io.ReadCloser // standard error
-	lines  chan string   // of standard error, closed at its end
-	stderr strings.Builder
+	cmd     *exec.Cmd
+	runtime string        // XDG_RUNTIME_DIR
+	pipe    io.ReadCloser // standard error
+	lines   chan string   // of standard error, closed at its end
+	stderr  strings.Builder
 }
 
 // start starts wimble in a folder, with its standard error under watch.
 func start(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{cmd: exec.Command(self), lines: make(chan string, 100)}
+	return startAt(t, dir, t.TempDir(), args...)
+}
+
+// startAt is start with a folder for control sockets.
+func startAt(t *testing.T, dir, runtime string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(executable(t)), runtime: runtime, lines: make(chan string, 100)}
 	p.cmd.Args = append([]string{"wimble"}, args...) // which TestMain goes by
 	p.cmd.Dir = dir
-	p.cmd.Env = append(os.Environ(), noRaceSleep)
+	p.cmd.Env = append(os.Environ(), noRaceSleep, "XDG_RUNTIME_DIR="+runtime)
+	var err error
 	if p.pipe, err = p.cmd.StderrPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +65,16 @@ func start(t *testing.T, dir string, args ...string) *process {
 		}
 	})
 	return p
+}
+
+// executable is this test, which is also the program, by TestMain.
+func executable(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return self
 }
 
 // says waits for a line of standard error that matches, and returns what its groups matched.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -13,6 +14,9 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/wimble-proxy/wimble/config"
+	"github.com/wimble-proxy/wimble/wireguard/key"
 )
 
 func readme(t *testing.T) string {
@@ -24,17 +28,57 @@ func readme(t *testing.T) string {
 	return string(text)
 }
 
-// firstCells are the words in code style that begin the rows of the README's tables.
-func firstCells(text string) (cells []string) {
-	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]*)`").FindAllStringSubmatch(text, -1) {
-		cells = append(cells, row[1])
+// rows are the rows of the README's tables whose first column has this title: what is in code style there, and the rest.
+func rows(t *testing.T, title string) map[string]string {
+	t.Helper()
+	found := make(map[string]string)
+	in := false
+	for line := range strings.Lines(readme(t)) {
+		cells := strings.Split(strings.ReplaceAll(strings.TrimSpace(line), `\|`, "\x00"), "|")
+		switch {
+		case len(cells) < 4:
+			in = false
+		case strings.TrimSpace(cells[1]) == title:
+			in = true
+		case in:
+			first := strings.Trim(strings.TrimSpace(cells[1]), "`")
+			found[strings.ReplaceAll(first, "\x00", "|")] = strings.TrimSpace(cells[len(cells)-2])
+		}
 	}
-	return cells
+	delete(found, "---")
+	return found
 }
 
-// TestReadmeCommands: every command and flag has its row, and there is no row of what does not exist.
+// sameWords reports what is in one of two lists only: what exists, and what the README has.
+func sameWords(t *testing.T, what string, exist []string, table map[string]string) {
+	t.Helper()
+	for _, word := range exist {
+		if _, ok := table[word]; !ok {
+			t.Errorf("the README has no row for the %s %q", what, word)
+		}
+	}
+	for word := range table {
+		if !slices.Contains(exist, word) {
+			t.Errorf("the README has a row for the %s %q, which does not exist", what, word)
+		}
+	}
+}
+
+// TestReadmeCommands: every command has its row, and there is no row of what does not exist.
 func TestReadmeCommands(t *testing.T) {
+	var exist []string
+	for _, cmd := range quietApp().rootCommand().Commands() {
+		if cmd.Runnable() || cmd.HasSubCommands() {
+			exist = append(exist, strings.TrimSuffix(cmd.Use, " [flags]"))
+		}
+	}
+	sameWords(t, "command", exist, rows(t, "Command"))
+}
+
+// TestReadmeFlags: every flag has its row, which says what its help says.
+func TestReadmeFlags(t *testing.T) {
 	root := quietApp().rootCommand()
+	table := rows(t, "Flag")
 	var exist []string
 	addFlags := func(flags *pflag.FlagSet) {
 		flags.VisitAll(func(f *pflag.Flag) {
@@ -43,36 +87,102 @@ func TestReadmeCommands(t *testing.T) {
 				name = "-" + f.Shorthand + ", " + name
 			}
 			if f.Value.Type() != "bool" {
-				name += " " + strings.ReplaceAll(f.Value.Type(), "|", `\|`)
+				name += " " + f.Value.Type()
 			}
 			if !slices.Contains(exist, name) {
 				exist = append(exist, name)
+			}
+			if says, _, _ := strings.Cut(f.Usage, " (default"); !strings.HasPrefix(table[name], says) {
+				t.Errorf("of %s the help says %q, and the README %q", name, says, table[name])
 			}
 		})
 	}
 	addFlags(root.PersistentFlags())
 	for _, cmd := range root.Commands() {
-		exist = append(exist, strings.ReplaceAll(strings.TrimSuffix(cmd.Use, " [flags]"), "|", `\|`))
 		if cmd.Name() != "completion" { // which is cobra's own, flags included
 			addFlags(cmd.LocalFlags())
 		}
 	}
-	cells := firstCells(readme(t))
-	for _, name := range exist {
-		if !slices.Contains(cells, name) {
-			t.Errorf("the README has no row for %q", name)
+	sameWords(t, "flag", exist, table)
+}
+
+// TestReadmeExitCodes: every exit code has its row.
+func TestReadmeExitCodes(t *testing.T) {
+	var exist []string
+	for _, code := range []int{exitOK, exitRuntime, exitUsage, exitConfig, exitTimeout, exitExec, exitNotRun, exitNotFound, exitSignal} {
+		exist = append(exist, strconv.Itoa(code))
+	}
+	sameWords(t, "exit code", exist, rows(t, "Exit code"))
+}
+
+// TestReadmeVariables: every variable has its row, and its line in the help, and they say the same.
+func TestReadmeVariables(t *testing.T) {
+	table := rows(t, "Variable")
+	sameWords(t, "variable", config.Variables(), table)
+	help := environmentTopic().Long
+	for _, name := range config.Variables() {
+		match := regexp.MustCompile(`(?m)^  ` + name + ` +(.*)$`).FindStringSubmatch(help)
+		if match == nil || !strings.HasPrefix(table[name], match[1]) {
+			t.Errorf("of %s the help says %q, and the README %q", name, match, table[name])
 		}
 	}
-	for _, cell := range cells {
-		if _, err := strconv.Atoi(cell); err != nil && !slices.Contains(exist, cell) {
-			t.Errorf("the README has a row for %q, which does not exist", cell)
+}
+
+// TestReadmeKeys: every key of a configuration has its line in the help, which the README repeats; and these lines are a
+// configuration that works.
+func TestReadmeKeys(t *testing.T) {
+	if !strings.Contains(readme(t), "```toml\n"+configurationText+"```\n") {
+		t.Error("the README does not have the text of configuration.toml")
+	}
+	var exist []string
+	section := ""
+	for line := range strings.Lines(configurationText) {
+		if header := regexp.MustCompile(`^\[+([a-z.]+)\]+`).FindStringSubmatch(line); header != nil {
+			section = header[1]
+		}
+		if key := regexp.MustCompile(`^(?:# )?([a-z_]+) = .*? # \S`).FindStringSubmatch(line); key != nil {
+			exist = append(exist, section+"."+key[1])
 		}
 	}
-	for _, code := range []int{exitOK, exitRuntime, exitUsage, exitConfig} {
-		if !slices.Contains(cells, strconv.Itoa(code)) {
-			t.Errorf("the README has no row for exit code %d", code)
+	for _, key := range config.Keys() {
+		if !slices.Contains(exist, key) {
+			t.Errorf("the help has no line for the key %s", key)
 		}
 	}
+	for _, key := range exist {
+		if !slices.Contains(config.Keys(), key) {
+			t.Errorf("the help has a line for the key %s, which does not exist", key)
+		}
+	}
+	dir := t.TempDir()
+	fill, files := sampleFiles(t)
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, warnings, err := config.ParseTOML(filepath.Join(dir, "wimble.toml"), []byte(fill.Replace(configurationText))); err != nil || len(warnings) > 0 {
+		t.Errorf("it does not work: %v, %v", err, warnings)
+	}
+}
+
+// sampleFiles are the files that configuration.toml names, and what is to be put in its place.
+func sampleFiles(t *testing.T) (fill *strings.Replacer, files map[string]string) {
+	t.Helper()
+	near, far, err := demoTunnels()
+	if err != nil {
+		t.Fatal(err)
+	}
+	psk, err := key.NewPreshared(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.NewReplacer("/run/secrets/office", "office.key", `public_key = "…"`, fmt.Sprintf("public_key = %q", near.Peers[0].PublicKey)),
+		map[string]string{
+			"office.key": near.PrivateKey.Base64(), "office.psk": psk.Base64(), "users": "ann:secret\n",
+			"mullvad.conf": fmt.Sprintf("[Interface]\nPrivateKey = %s\nAddress = 10.1.0.2/32\n[Peer]\nPublicKey = %v\nAllowedIPs = 0.0.0.0/0\n",
+				far.PrivateKey.Base64(), near.PrivateKey.Public()),
+		}
 }
 
 // TestReadmeWay: the page and the README know the same steps.

@@ -8,37 +8,35 @@ import (
 	"time"
 
 	"github.com/wimble-proxy/wimble/config"
-	"github.com/wimble-proxy/wimble/netstack"
 )
 
 // TestKeepalive: a peer is greeted with a keepalive that it does not have, and keeps the one that it does have.
 func TestKeepalive(t *testing.T) {
-	near, far, err := demoTunnels()
-	if err != nil {
-		t.Fatal(err)
-	}
-	near.Peers[0].Endpoint = fmt.Sprintf("127.0.0.1:%d", openFar(t, far).net.Device().ListenPort())
-
 	for _, want := range []time.Duration{0, 7 * time.Second} {
-		near.Peers[0].PersistentKeepalive = want
-		g := newGreeter(len(near.Peers))
-		n, err := netstack.Open(t.Context(), eager(near), netstack.Options{OnEvent: g.event})
+		near, far, err := demoTunnels()
 		if err != nil {
+			t.Fatal(err)
+		}
+		near.Peers[0].Endpoint = fmt.Sprintf("127.0.0.1:%d", openFar(t, far).net.Device().ListenPort())
+		near.Peers[0].PersistentKeepalive = want
+		s := quietApp().newSession(newPlan("the test", config.Config{Tunnels: []config.Tunnel{near}}))
+		if err := s.open(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if near.Peers[0].PersistentKeepalive != want {
 			t.Error("the configuration was changed")
 		}
-		met := func(context.Context) error {
-			if got := n.Device().Snapshot().Peers[0].Keepalive; got != want {
+		s.main = func(context.Context) error {
+			<-s.said
+			if got := s.tunnels[0].net.Device().Snapshot().Peers[0].Keepalive; got != want {
 				t.Errorf("after the handshake the keepalive is %v, want %v", got, want)
 			}
 			return nil
 		}
-		if err := newReporter(&session{app: quietApp(), tunnel: near, ready: met}, n.Device(), g).run(t.Context()); err != nil {
+		if err := s.serve(t.Context()); err != nil {
 			t.Error(err)
 		}
-		n.Close()
+		s.close()
 	}
 }
 

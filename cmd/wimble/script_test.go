@@ -3,10 +3,13 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,16 +30,60 @@ func TestMain(m *testing.M) {
 		"wimble": main,
 		// The same as a user who may read nothing that is not open to all.
 		"wimble-as-nobody": func() {
-			if os.Getuid() == 0 {
-				const nobody = 65534
-				if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
-					fmt.Fprintln(os.Stderr, err)
-					os.Exit(1)
-				}
-			}
+			becomeNobody()
 			main()
 		},
+		// A program that fetches a page as its environment says.
+		"fetch": func() {
+			response, err := http.Get(os.Args[1])
+			if err == nil {
+				_, err = io.Copy(os.Stdout, response.Body)
+			}
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+		},
+		// A line to a socket, as another user: "ask-as-nobody NETWORK ADDRESS LINE".
+		"ask-as-nobody": func() {
+			becomeNobody()
+			answer, err := askLine(os.Args[1], os.Args[2], os.Args[3])
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			fmt.Print(answer)
+		},
 	})
+}
+
+// becomeNobody makes this process that of a user without any right, if it can.
+func becomeNobody() {
+	if os.Getuid() != 0 {
+		return
+	}
+	const nobody = 65534
+	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// askLine sends a line to a socket and returns all that comes back.
+func askLine(network, address, request string) (string, error) {
+	conn, err := net.Dial(network, address)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintln(conn, request); err != nil && !errors.Is(err, syscall.EPIPE) { // an answer may be there already
+		return "", err
+	}
+	answer, err := io.ReadAll(conn)
+	if errors.Is(err, syscall.ECONNRESET) {
+		err = nil // it was not read to its end
+	}
+	return string(answer), err
 }
 
 type leakChecked struct{ *testing.M }
@@ -51,8 +98,10 @@ func (m leakChecked) Run() int {
 }
 
 // TestScripts runs the sessions in testdata. In their files, {private}, {psk} and {public} are keys made for this run,
-// {cut} is a private key that lacks a character, and {busy} is a UDP port that is taken; $BUSY is a TCP port that is.
-// No output of a command that "exits" runs may hold a part of a secret.
+// {short public} is {public} as people read it, {cut} is a private key that lacks a character, and {busy} is a UDP port
+// that is taken. {live private} and {live public} are the keys of a tunnel whose far end, with the page of the demo,
+// listens on {live port}. The variables are in setupScript. No output of a command that "exits" runs may hold a part of a
+// secret. "configured" is a condition: this host has a configuration that wimble takes when none is named.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -61,6 +110,12 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "configured" {
+				return false, fmt.Errorf("there is no condition %q", name)
+			}
+			return firstOf(usualFiles) != "", nil
+		},
 	})
 }
 
@@ -68,23 +123,35 @@ func setupScript(env *testscript.Env) error {
 	private, err1 := key.NewPrivate(rand.Reader)
 	other, err2 := key.NewPrivate(rand.Reader)
 	psk, err3 := key.NewPreshared(rand.Reader)
-	tcp, err4 := net.Listen("tcp", "127.0.0.1:0")
-	udp, err5 := net.ListenPacket("udp", "127.0.0.1:0")
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	near, far, err4 := demoTunnels()
+	tcp, err5 := net.Listen("tcp", "127.0.0.1:0")
+	udp, err6 := net.ListenPacket("udp", "127.0.0.1:0")
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
+		return err
+	}
+	end, err := quietApp().openFarEnd(context.Background(), far)
+	if err != nil {
 		return err
 	}
 	env.Defer(func() {
 		tcp.Close()
 		udp.Close()
+		end.close()
 	})
-	env.Setenv("BUSY", strconv.Itoa(tcp.Addr().(*net.TCPAddr).Port))
-	env.Vars = append(env.Vars, noRaceSleep)
-	env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
-	env.Values[secretsKey{}] = []string{private.Base64(), psk.Base64()}
+	livePort := strconv.Itoa(int(end.net.Device().ListenPort()))
+	busyTCP := strconv.Itoa(tcp.Addr().(*net.TCPAddr).Port)
+	env.Vars = append(
+		env.Vars, noRaceSleep,
+		"XDG_CONFIG_HOME="+filepath.Join(env.WorkDir, "config"), "XDG_RUNTIME_DIR="+env.WorkDir,
+		"PRIVATE="+private.Base64(), "PUBLIC="+other.Public().String(), "BUSY="+busyTCP,
+		"LIVE_PRIVATE="+near.PrivateKey.Base64(), "LIVE_PUBLIC="+near.Peers[0].PublicKey.String(), "LIVE_PORT="+livePort,
+	)
+	env.Values[secretsKey{}] = []string{private.Base64(), psk.Base64(), near.PrivateKey.Base64()}
 	return fillFiles(env.WorkDir, strings.NewReplacer(
 		"{private}", private.Base64(), "{cut}", private.Base64()[1:], "{psk}", psk.Base64(),
-		"{public}", other.Public().String(), "{own public}", private.Public().String(),
-		"{busy}", strconv.Itoa(udp.LocalAddr().(*net.UDPAddr).Port),
+		"{public}", other.Public().String(), "{short public}", other.Public().Short(), "{own public}", private.Public().String(),
+		"{live private}", near.PrivateKey.Base64(), "{live public}", near.Peers[0].PublicKey.String(), "{live port}", livePort,
+		"{busy}", strconv.Itoa(udp.LocalAddr().(*net.UDPAddr).Port), "{busy tcp}", busyTCP,
 	))
 }
 

@@ -7,18 +7,18 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/wimble-proxy/wimble/config"
 )
 
-const proxyLine = `^proxy  socks5 on (127\.0\.0\.1:\d+)      try: curl -x socks5h://127\.0\.0\.1:\d+ http://ADDRESS/$`
+const proxyLine = `^proxy  socks5 \+ http on (127\.0\.0\.1:\d+)      try: curl -x socks5h://127\.0\.0\.1:\d+ http://ADDRESS/$`
 
 // TestUp is a first session: what is said, a page through the proxy, Ctrl-C, and nothing left behind.
 func TestUp(t *testing.T) {
@@ -27,7 +27,7 @@ func TestUp(t *testing.T) {
 	p := start(t, dir, "up", "-D", "0", "wg0.conf")
 	p.says(t, `^tunnel wg0: handshake with \S+:\d+ in [\d.]+ m?s \(our public key `+regexp.QuoteMeta(near.PrivateKey.Public().Short())+`\)$`)
 	proxy := p.says(t, proxyLine)[1]
-	p.says(t, `^note   ADDRESS is one in 10\.77\.0\.1/32: the proxy takes IP addresses; names need DNS in the tunnel`)
+	p.says(t, `^note   ADDRESS is one in 10\.77\.0\.1/32; names are refused, as the tunnel has no name server; add DNS in wg0\.conf$`)
 
 	if page := get(t, proxy); !strings.HasPrefix(page, "Hello 10.77.0.2, this is 10.77.0.1") {
 		t.Errorf("through the proxy came:\n%s", page)
@@ -46,13 +46,21 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// get fetches the far end's page as "demo --once" does.
+// get fetches the far end's page by SOCKS5.
 func get(t *testing.T, proxy string) string {
 	t.Helper()
+	return getBy(t, "socks5h://"+proxy)
+}
+
+// getBy fetches the far end's page as "demo --once" does.
+func getBy(t *testing.T, proxy string) string {
+	t.Helper()
+	via, err := url.Parse(proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var page bytes.Buffer
-	address := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(proxy))
-	a := quietApp()
-	if err := a.fetch(t.Context(), address, fmt.Sprintf("http://%v/", farAddress), &page); err != nil {
+	if err := quietApp().fetch(t.Context(), via, fmt.Sprintf("http://%v/", farAddress), &page); err != nil {
 		t.Fatal(err)
 	}
 	return page.String()
@@ -68,16 +76,7 @@ func TestDrain(t *testing.T) {
 		c.Close()
 		t.Error("the proxy still lets clients in")
 	}
-	const text = "still here"
-	if _, err := io.WriteString(c, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	if echo, err := io.ReadAll(c); err != nil || string(echo) != text {
-		t.Errorf("the connection ended with %q, %v", echo, err)
-	}
+	echoes(t, c)
 	c.Close()
 	if state := p.wait(); state.ExitCode() != 0 {
 		t.Errorf("it ended with %v", state)
@@ -101,16 +100,7 @@ func startWithConn(t *testing.T) (p *process, proxy string, c net.Conn) {
 	t.Helper()
 	end, _, dir := newFarEnd(t)
 	echo := netip.AddrPortFrom(farAddress, 7)
-	ln, err := end.net.Listen(t.Context(), "tcp", echo.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		if c, err := ln.Accept(); err == nil {
-			_, _ = io.Copy(c, c)
-			c.Close()
-		}
-	}()
+	echoOnce(t, end, echo)
 	p = start(t, dir, "up", "-D", "0", "wg0.conf")
 	proxy = p.says(t, proxyLine)[1]
 	return p, proxy, dialSOCKS(t, proxy, echo)
@@ -204,7 +194,7 @@ func TestDemoPort(t *testing.T) {
 	}
 	p := start(t, t.TempDir(), "demo", "--once")
 	p.says(t, `^proxy  127\.0\.0\.1:1080 is taken, so a free port has to do$`)
-	if port := p.says(t, `^proxy  socks5 on 127\.0\.0\.1:(\d+) `)[1]; port == "1080" {
+	if port := p.says(t, `^proxy  socks5 \+ http on 127\.0\.0\.1:(\d+) `)[1]; port == "1080" {
 		t.Error("it has the port that is taken")
 	}
 	if state := p.wait(); state.ExitCode() != 0 {
@@ -212,30 +202,41 @@ func TestDemoPort(t *testing.T) {
 	}
 }
 
-// TestSuggest: what is proposed to try is something that the tunnel carries.
-func TestSuggest(t *testing.T) {
-	networks := func(texts ...string) (peers []config.Peer) {
-		for _, text := range texts {
-			peers = append(peers, config.Peer{AllowedIPs: []netip.Prefix{netip.MustParsePrefix(text)}})
+// TestDemoGateway: the demo's proxy leads on to what this host reaches, and to its loopback addresses never (FAULTS N9). Its
+// far end is asked for names.
+func TestDemoGateway(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir(), "demo", "-D", "0")
+	proxy := p.says(t, `^proxy  socks5 \+ http on (127\.0\.0\.1:\d+) `)[1]
+	reached := func(host string) bool {
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Fatal(err)
 		}
-		return peers
+		defer ln.Close()
+		server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "here") })}
+		defer server.Close()
+		go func() { _ = server.Serve(ln) }()
+		var page strings.Builder
+		err = quietApp().fetch(t.Context(), &url.URL{Scheme: "http", Host: proxy}, "http://"+ln.Addr().String()+"/", &page)
+		return err == nil && page.String() == "here"
 	}
-	for _, test := range []struct {
-		address, reason string
-		peers           []config.Peer
-		target, remark  string
-	}{
-		{"10.0.0.2/32", "a whole default route", networks("0.0.0.0/0", "::/0"), "https://1.1.1.1/", "the proxy takes"},
-		{"10.0.0.2/32", "one in two halves", networks("0.0.0.0/1", "128.0.0.0/1"), "https://1.1.1.1/", "the proxy takes"},
-		{"fd00::2/128", "no IPv4 at this end", networks("0.0.0.0/0"), "http://ADDRESS/", "ADDRESS is one in 0.0.0.0/0: "},
-		{"10.0.0.2/32", "no public networks", networks("10.0.0.0/8", "fd00::/8"), "http://ADDRESS/", "ADDRESS is one in 10.0.0.0/8, fd00::/8: "},
-		{"10.0.0.2/32", "many", networks("10.0.0.0/9", "10.1.0.0/9", "10.2.0.0/9", "10.3.0.0/9"), "http://ADDRESS/", "10.2.0.0/9, ...: "},
-		{"10.0.0.2/32", "none", nil, "http://ADDRESS/", "the proxy takes"},
-	} {
-		tunnel := config.Tunnel{Addresses: []netip.Prefix{netip.MustParsePrefix(test.address)}, Peers: test.peers}
-		target, remark := suggest(tunnel)
-		if !strings.HasPrefix(target, test.target) || !strings.Contains(remark, test.remark) {
-			t.Errorf("%s: got %q, %q, want %q, %q", test.reason, target, remark, test.target, test.remark)
+	if reached("127.0.0.1") {
+		t.Error("it leads to this host's loopback address")
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, addr := range addrs { // a host without a network has none to try
+		if prefix, err := netip.ParsePrefix(addr.String()); err == nil && prefix.Addr().Is4() && prefix.Addr().IsGlobalUnicast() {
+			if !reached(prefix.Addr().String()) {
+				t.Errorf("it does not lead to %v", prefix.Addr())
+			}
 		}
 	}
+	if err := quietApp().fetch(t.Context(), &url.URL{Scheme: "http", Host: proxy}, "http://no-such-name.onion/", io.Discard); err == nil || !strings.Contains(err.Error(), "502") {
+		t.Errorf("a name that does not exist: %v", err) // Go's resolver asks nobody for it (RFC 7686, section 2)
+	}
+	p.endsWell(t, syscall.SIGINT)
 }
