@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ var items = map[int][]string{
 	4: {
 		"message.TestClassify", "message.TestReservedBytes", "message.FuzzMessage", "wireguard.TestW2Lengths",
 		"wireguard.FuzzDatagrams",
+		"interop.FuzzDifferential", "interop.FuzzSocket",
 	},
 	5: {
 		"engine.TestTimestampRule", "engine.TestOwnTimestampsRise", "handshake.TestAfter", "handshake.TestWhitening",
@@ -99,12 +101,13 @@ var items = map[int][]string{
 	43: {
 		"interop.TestTunnel", "interop.TestRekey", "kernel.TestKernel", "wireguard.TestUnpaddedPeer",
 		"wireguard.TestSilentUnderLoad",
+		"interop.TestNetns01OverIPv4",
 	},
 	44: {
 		"wireguard.TestUnpaddedPeer", "wireguard.TestFutureTimestamps", "wireguard.TestReplacesFutureClient",
 		"handshake.TestBoringTunTimestamp",
 	},
-	45: {"engine.TestSimulator", "engine.TestLateResponse", "engine.TestCrossingOnALongPath"},
+	45: {"engine.TestSimulator", "engine.TestLateResponse", "engine.TestCrossingOnALongPath", "interop.TestW19Loss", "interop.TestW20TCP"},
 	46: {
 		"engine.TestSimulator", "engine.TestEndpointFollows", "wireguard.TestW16Roaming",
 		"wireguard.TestRoamingFamilies", "wireguard.TestRoamingNAT", "wireguard.TestRoamingResponse",
@@ -164,6 +167,24 @@ func TestItems(t *testing.T) {
 		}
 	}
 }
+
+// TestFaultRows: each row of the faults that the engine must survive has a
+// test that bears its name, but for the last: the published vectors.
+func TestFaultRows(t *testing.T) {
+	found := map[string]bool{}
+	for name, dir := range testFolders {
+		for test := range testsIn(t, name, dir) {
+			found[faultRow.FindString(test)] = true
+		}
+	}
+	for row := 1; row <= 26; row++ {
+		if !found[".TestW"+strconv.Itoa(row)] {
+			t.Errorf("row W%d has no test", row)
+		}
+	}
+}
+
+var faultRow = regexp.MustCompile(`\.TestW[0-9]+`)
 
 // TestDeviationsAreListed: whoever reads the engine's package comment finds
 // every difference from the kernel in one place.

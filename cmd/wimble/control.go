@@ -37,7 +37,7 @@ type control struct {
 
 // openControl opens the control socket of a session. Its error is no reason not to run.
 func (s *session) openControl(ctx context.Context) (*control, error) {
-	dir, err := makeRunDir()
+	dir, err := makeRunDir(runDirs())
 	if err != nil {
 		return nil, err
 	}

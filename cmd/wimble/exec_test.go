@@ -21,7 +21,6 @@ import (
 // TestExecSignals: the command gets the signals that exec gets, and exec ends as it does. Nothing is left then.
 func TestExecSignals(t *testing.T) {
 	t.Parallel()
-	_, _, dir := newFarEnd(t)
 	for _, test := range []struct {
 		signal syscall.Signal
 		script string
@@ -33,6 +32,7 @@ func TestExecSignals(t *testing.T) {
 		{syscall.SIGUSR1, `trap 'exit 6' USR1`, 6},
 		{syscall.SIGTERM, `true`, exitSignal + int(syscall.SIGTERM)},
 	} {
+		_, _, dir := newFarEnd(t)
 		// It says where the proxy is when the trap is set.
 		p := start(t, dir, "exec", "wg0.conf", "--", "sh", "-c", test.script+`; echo "proxy $HTTP_PROXY" >&2; while :; do sleep 0.05; done`)
 		proxy := p.says(t, `^proxy http://(127\.0\.0\.1:\d+)$`)[1]
@@ -47,9 +47,9 @@ func TestExecSignals(t *testing.T) {
 		if files, err := os.ReadDir(p.runtime); err != nil || len(files) > 0 {
 			t.Errorf("in the folder of control sockets are %v, %v", files, err)
 		}
-	}
-	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
-		t.Errorf("in the folder are %v, %v; only wg0.conf was there", files, err)
+		if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+			t.Errorf("in the folder are %v, %v; only wg0.conf was there", files, err)
+		}
 	}
 }
 

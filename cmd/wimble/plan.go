@@ -37,7 +37,7 @@ func (a *app) plan(args []string) (*plan, error) {
 	if len(args) == 0 {
 		c, warnings, err := config.FromEnvironment(os.Getenv)
 		if err != nil || len(c.Tunnels) > 0 {
-			return a.planned("the environment", c, warnings, err)
+			return a.planned(environmentPlace(), c, warnings, err)
 		}
 	}
 	path, err := findFor(args)
@@ -50,6 +50,19 @@ func (a *app) plan(args []string) (*plan, error) {
 		place = "the standard input"
 	}
 	return a.planned(place, c, warnings, err)
+}
+
+// What messages call a configuration of the environment: its text is in one variable, or it is in several.
+const (
+	textVariable = "WIMBLE_CONFIG"
+	variables    = "the WIREGUARD variables"
+)
+
+func environmentPlace() string {
+	if os.Getenv(textVariable) != "" {
+		return textVariable
+	}
+	return variables
 }
 
 // findFor is the path of the file that the arguments name.

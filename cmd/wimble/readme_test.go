@@ -229,6 +229,30 @@ func TestReadmeCode(t *testing.T) {
 	}
 }
 
+// TestReadmeLines: each command line with wimble in it is understood.
+func TestReadmeLines(t *testing.T) {
+	lines := regexp.MustCompile("(?m)(?:^\\$ |- run: |ProxyCommand='|`)wimble ([a-z]+(?: [^\n'`&|]+)?)").FindAllStringSubmatch(readme(t), -1)
+	if len(lines) < 15 {
+		t.Fatalf("the command lines were not understood: %q", lines)
+	}
+	for _, line := range lines {
+		args := strings.Fields(line[1])
+		if args[0] == "help" { // whose pages are found in another way
+			continue
+		}
+		cmd, rest, err := quietApp().rootCommand().Find(args)
+		if err == nil {
+			err = cmd.ParseFlags(rest)
+		}
+		if err == nil && len(args) > 1 { // a word alone is the command's name
+			err = cmd.ValidateArgs(cmd.Flags().Args())
+		}
+		if err != nil {
+			t.Errorf("wimble %s: %v", line[1], err)
+		}
+	}
+}
+
 // TestReadmeCurl: the command to try is the one that the demo prints.
 func TestReadmeCurl(t *testing.T) {
 	want := fmt.Sprintf("curl -x socks5h://%v http://%v/", defaultListen, farAddress)

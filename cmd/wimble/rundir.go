@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // runDirs are the folders where running instances have their control sockets, the preferred ones first: the user's own
@@ -19,20 +20,23 @@ func runDirs() []string {
 	return append(dirs, "/run/wimble", filepath.Join(os.TempDir(), "wimble-"+strconv.Itoa(os.Getuid())))
 }
 
-// makeRunDir returns the first folder for control sockets that can be had.
-func makeRunDir() (string, error) {
-	var reasons []error
-	for _, dir := range runDirs() {
+// makeRunDir returns the first of some folders that can be had for control sockets.
+func makeRunDir(dirs []string) (string, error) {
+	var reasons []string
+	for _, dir := range dirs {
 		err := os.Mkdir(dir, 0o700)
 		if err == nil || errors.Is(err, os.ErrExist) {
 			err = checkRunDir(dir)
 		}
 		if err == nil {
-			return dir, os.Chmod(dir, 0o700) // it may have been there before
+			err = os.Chmod(dir, 0o700) // it may have been there before, on a file system that is read-only now
 		}
-		reasons = append(reasons, err)
+		if err == nil {
+			return dir, nil
+		}
+		reasons = append(reasons, err.Error())
 	}
-	return "", errors.Join(reasons...)
+	return "", fmt.Errorf("%s; make one of these folders writable, or name another in XDG_RUNTIME_DIR", strings.Join(reasons, ", "))
 }
 
 // checkRunDir refuses a folder that another user could have put there.

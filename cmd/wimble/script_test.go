@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
@@ -175,11 +176,16 @@ func fillFiles(dir string, fill *strings.Replacer) error {
 	})
 }
 
+// betweenHandshakes is how far apart two processes with the same key have to begin: a peer takes no initiation within 20
+// ms of the last, nor one that is not newer by its time stamp, which is cut to 17 ms.
+const betweenHandshakes = 40 * time.Millisecond
+
 // exits is the script command "exits CODE PROGRAM ARGS".
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE PROGRAM ARGS")
 	}
+	time.Sleep(betweenHandshakes)
 	code := 0
 	var failed *exec.ExitError
 	err := ts.Exec(args[1], args[2:]...)

@@ -45,6 +45,8 @@ func suggest(t config.Tunnel, place string) (target, remark string) {
 // namesWork reports whether names can be looked up in a tunnel, and if not, why.
 func namesWork(t config.Tunnel, place string) (ok bool, why string) {
 	switch {
+	case len(t.DNS) == 0 && place == variables:
+		return false, "names are refused, as the tunnel has no name server; give DNS in " + textVariable + ", which takes a whole file, in place of these variables"
 	case len(t.DNS) == 0:
 		return false, "names are refused, as the tunnel has no name server; add DNS in " + place
 	case !slices.ContainsFunc(t.DNS, func(server netip.Addr) bool { return reaches(t, server) }):

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -34,18 +35,24 @@ type foreign struct {
 
 // openForeign starts wireguard-go with a configuration that we would take too,
 // so that both ends of a tunnel are described in the same words.
-func openForeign(t *testing.T, c config.Tunnel) *foreign {
+func openForeign(t testing.TB, c config.Tunnel) *foreign {
+	t.Helper()
+	return openForeignOn(t, c, conn.NewDefaultBind())
+}
+
+// openForeignOn is openForeign with other sockets.
+func openForeignOn(t testing.TB, c config.Tunnel, sockets conn.Bind) *foreign {
 	t.Helper()
 	var addrs []netip.Addr
 	for _, p := range c.Addresses {
 		addrs = append(addrs, p.Addr())
 	}
-	tun, stack, err := netstack.CreateNetTUN(addrs, nil, 1420)
+	tun, stack, err := netstack.CreateNetTUN(addrs, nil, cmp.Or(c.MTU, device.DefaultMTU))
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := &foreign{stack: stack}
-	f.device = device.NewDevice(tun, conn.NewDefaultBind(), &device.Logger{Verbosef: device.DiscardLogf, Errorf: device.DiscardLogf})
+	f.device = device.NewDevice(tun, sockets, &device.Logger{Verbosef: device.DiscardLogf, Errorf: device.DiscardLogf})
 	// Down, not Close: Close closes a channel of the stack's while the stack
 	// may be sending on it, and panics.
 	t.Cleanup(func() {
@@ -75,6 +82,7 @@ func uapi(c config.Tunnel) string {
 		if p.Endpoint != "" {
 			line("endpoint", p.Endpoint)
 		}
+		line("persistent_keepalive_interval", int(p.PersistentKeepalive.Seconds()))
 		for _, prefix := range p.AllowedIPs {
 			line("allowed_ip", prefix)
 		}
@@ -84,7 +92,7 @@ func uapi(c config.Tunnel) string {
 
 // state is what wireguard-go says about itself and its only peer, by the names
 // of the userspace protocol.
-func (f *foreign) state(t *testing.T) map[string]string {
+func (f *foreign) state(t testing.TB) map[string]string {
 	t.Helper()
 	text, err := f.device.IpcGet()
 	if err != nil {
@@ -99,12 +107,12 @@ func (f *foreign) state(t *testing.T) map[string]string {
 }
 
 // number is a number out of the state.
-func (f *foreign) number(t *testing.T, name string) uint64 {
+func (f *foreign) number(t testing.TB, name string) uint64 {
 	t.Helper()
 	return parseNumber(t, f.state(t), name)
 }
 
-func parseNumber(t *testing.T, state map[string]string, name string) uint64 {
+func parseNumber(t testing.TB, state map[string]string, name string) uint64 {
 	t.Helper()
 	n, err := strconv.ParseUint(state[name], 10, 64)
 	if err != nil {
@@ -114,13 +122,13 @@ func parseNumber(t *testing.T, state map[string]string, name string) uint64 {
 }
 
 // port is the UDP port on which it listens.
-func (f *foreign) port(t *testing.T) uint16 {
+func (f *foreign) port(t testing.TB) uint16 {
 	t.Helper()
 	return uint16(f.number(t, "listen_port"))
 }
 
 // lastHandshake is when it completed its newest handshake.
-func (f *foreign) lastHandshake(t *testing.T) time.Time {
+func (f *foreign) lastHandshake(t testing.TB) time.Time {
 	t.Helper()
 	state := f.state(t) // once: both lines are of one handshake
 	return time.Unix(int64(parseNumber(t, state, "last_handshake_time_sec")), int64(parseNumber(t, state, "last_handshake_time_nsec")))

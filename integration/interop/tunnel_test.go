@@ -75,7 +75,7 @@ func openTunnel(t *testing.T, s setup) *tunnel {
 
 // configure makes the configurations of two ends that know each other's keys
 // and not yet each other's endpoints.
-func configure(t *testing.T, preshared bool) (ours, theirs config.Tunnel) {
+func configure(t testing.TB, preshared bool) (ours, theirs config.Tunnel) {
 	t.Helper()
 	ourKey, theirKey := newKey(t), newKey(t)
 	var psk key.Preshared
@@ -94,7 +94,7 @@ func configure(t *testing.T, preshared bool) (ours, theirs config.Tunnel) {
 	return ours, theirs
 }
 
-func newKey(t *testing.T) key.Private {
+func newKey(t testing.TB) key.Private {
 	t.Helper()
 	k, err := key.NewPrivate(rand.Reader)
 	if err != nil {

@@ -181,11 +181,11 @@ func (p *Peer) TryEndpoint(now Time, to netip.AddrPort, out *Output) {
 // removePeer ends a peer for good.
 func (e *Engine) removePeer(peers map[key.Public]*Peer, p *Peer) {
 	delete(peers, p.public)
-	routes := e.routes.Load()
+	routes := e.editRoutes(len(p.allowed))
 	for prefix := range p.allowed {
-		routes = routes.DeletePersist(prefix)
+		routes.remove(prefix)
 	}
-	e.routes.Store(routes)
+	e.storeRoutes(routes)
 	clear(p.allowed)
 	p.lock.Lock()
 	p.stop()
@@ -195,16 +195,20 @@ func (e *Engine) removePeer(peers map[key.Public]*Peer, p *Peer) {
 
 // applyAllowedIPs changes who owns which prefix.
 func (e *Engine) applyAllowedIPs(p *Peer, c *PeerChange) {
-	routes := e.routes.Load()
+	changes := len(c.AllowedIPs) + len(c.RemoveAllowedIPs)
+	if c.ReplaceAllowedIPs {
+		changes += len(p.allowed)
+	}
+	routes := e.editRoutes(changes)
 	take := func(prefix netip.Prefix) {
-		if owner, ok := routes.Get(prefix); ok {
+		if owner, ok := routes.table.Get(prefix); ok {
 			delete(owner.allowed, prefix)
-			routes = routes.DeletePersist(prefix)
+			routes.remove(prefix)
 		}
 	}
 	if c.ReplaceAllowedIPs {
 		for prefix := range p.allowed {
-			routes = routes.DeletePersist(prefix)
+			routes.remove(prefix)
 		}
 		clear(p.allowed)
 	}
@@ -218,8 +222,8 @@ func (e *Engine) applyAllowedIPs(p *Peer, c *PeerChange) {
 			continue // the table would ignore it, and the list must not differ
 		}
 		take(prefix)
-		routes = routes.InsertPersist(prefix, p)
+		routes.insert(prefix, p)
 		p.allowed[prefix] = struct{}{}
 	}
-	e.routes.Store(routes)
+	e.storeRoutes(routes)
 }
