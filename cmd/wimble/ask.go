@@ -57,9 +57,9 @@ func (a *app) askInstance(ctx context.Context, name, request string) (status, er
 	case len(answers) > 1:
 		return status{}, fmt.Errorf("there are several instances; name one of %s", strings.Join(names, ", "))
 	case name != "":
-		return status{}, fmt.Errorf("no instance of that name runs; its control socket would be in %s", orList(runDirs()))
+		return status{}, fmt.Errorf("no instance of that name runs (its control socket would be in %s); start it with wimble up", orList(runDirs()))
 	}
-	return status{}, fmt.Errorf("no instance runs; its control socket would be in %s", orList(runDirs()))
+	return status{}, fmt.Errorf("no instance runs (its control socket would be in %s); start one with wimble up", orList(runDirs()))
 }
 
 // socketPaths are the control sockets of that name, or for "" all. There may be no instance behind them.

@@ -30,7 +30,7 @@ func (a *app) connectCommand() *cobra.Command {
 		Long: `connect brings the first tunnel of a configuration up, connects to a TCP port behind it, and
 carries standard input there and what comes back to standard output. The end of one is
 passed on while the other goes on. FILE and NAME are as for up; a HOST that is a name is
-looked up in the tunnel.`,
+looked up in the tunnel. Nothing else may use the same private key at the time.`,
 		Example:               `  ssh -o ProxyCommand='wimble connect wg0.conf %h:%p' user@10.0.0.5`,
 		Args:                  cobra.RangeArgs(1, 2),
 		ValidArgsFunction:     completeConfig,

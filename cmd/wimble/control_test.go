@@ -38,14 +38,14 @@ func TestWait(t *testing.T) {
 			t.Errorf("%v: exit code %d, and it said %q", args, code, said)
 		}
 	}
-	if code, said := p.runs(t, "healthcheck", "wg1"); code != 1 || !strings.HasPrefix(said, "wimble: no instance of that name runs; its control socket would be in ") {
+	if code, said := p.runs(t, "healthcheck", "wg1"); code != 1 || !strings.HasPrefix(said, "wimble: no instance of that name runs (its control socket would be in ") {
 		t.Errorf("of another name: exit code %d, and it said %q", code, said)
 	}
 	p.endsWell(t, syscall.SIGTERM)
 	if files, err := os.ReadDir(filepath.Join(p.runtime, "wimble")); err != nil || len(files) > 0 {
 		t.Errorf("in the folder of the control socket are %v, %v", files, err)
 	}
-	if code, said := p.runs(t, "healthcheck"); code != 1 || !strings.HasPrefix(said, "wimble: no instance runs; its control socket would be in ") {
+	if code, said := p.runs(t, "healthcheck"); code != 1 || !strings.HasPrefix(said, "wimble: no instance runs (its control socket would be in ") {
 		t.Errorf("after the end: exit code %d, and it said %q", code, said)
 	}
 }

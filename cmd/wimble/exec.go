@@ -37,9 +37,11 @@ command whose environment leads it through the tunnel: HTTP_PROXY, HTTPS_PROXY, 
 and the same in lower case name a proxy on a free port of 127.0.0.1, and NO_PROXY leaves
 out this host alone. FILE and NAME are as for up, but what listens there does not here.
 
-On Linux other users of this host can't use the port; elsewhere the variables hold a
-password that is made for this run. The command does not get the variables that hold a
+On Linux other users of this host can't use what listens; elsewhere the variables hold a
+password that is made for this run, and forwards have none. The command does not get the variables that hold a
 configuration. It gets the signals that exec gets, and everything ends with it.
+
+It opens a tunnel of its own, so nothing else may use the same private key at the time.
 
 The exit code is the command's, or 128 and the number of the signal that ended it; 125 if
 exec itself fails, 126 if the command can't be run, 127 if it is not found.`,
@@ -81,7 +83,7 @@ func newCommand(words []string) (*exec.Cmd, error) {
 // notRun is the error for a command that does not run.
 func notRun(name string, err error) error {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-		return &childError{exitNotFound, fmt.Errorf("%s: there is no such command", name)}
+		return &childError{exitNotFound, fmt.Errorf("%s: there is no such command; check its name and PATH", name)}
 	}
 	var errno syscall.Errno
 	if errors.As(err, &errno) {

@@ -4,12 +4,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -97,6 +99,37 @@ func TestExecOtherUser(t *testing.T) {
 	}
 	p.signal(t, syscall.SIGTERM)
 	p.wait()
+}
+
+// TestExecAsNobody: a user without any right can use it too, and is told from others.
+func TestExecAsNobody(t *testing.T) {
+	t.Parallel()
+	end, near, _ := newFarEnd(t)
+	// What the user runs has to be where it can be reached.
+	dir, err := os.MkdirTemp("", "wimble")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	program, err := os.ReadFile(executable(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch := filepath.Join(dir, "fetch")
+	if err := errors.Join(os.WriteFile(fetch, program, 0o755), os.Chmod(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(executable(t))
+	cmd.Args = []string{"wimble-as-nobody", "exec", "--", fetch, fmt.Sprintf("http://%v/", farAddress)}
+	cmd.Dir = dir
+	cmd.Env = append(
+		os.Environ(), noRaceSleep, "WIREGUARD_PRIVATE_KEY="+near.PrivateKey.Base64(), "WIREGUARD_ADDRESSES="+near.Addresses[0].String(),
+		"WIREGUARD_PUBLIC_KEY="+near.Peers[0].PublicKey.String(), "WIREGUARD_ALLOWED_IPS="+near.Peers[0].AllowedIPs[0].String(),
+		"WIREGUARD_ENDPOINT_IP=127.0.0.1", fmt.Sprintf("WIREGUARD_ENDPOINT_PORT=%d", end.net.Device().ListenPort()),
+	)
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "Hello ") {
+		t.Errorf("%v, and it said:\n%s", err, out)
+	}
 }
 
 // freePort is a TCP port that was free just now.

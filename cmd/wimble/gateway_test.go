@@ -51,12 +51,15 @@ func TestGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
+	s.gateway.mu.Lock() // which accept takes before it dials
 	s.gateway.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if address != "192.0.2.7:7" {
 			t.Errorf("it dials %s", address)
 		}
 		return s.host.DialGateway(ctx, network, server.Addr().String())
 	}
+	s.gateway.mu.Unlock()
+
 	near.Peers[0].AllowedIPs = append(near.Peers[0].AllowedIPs, network)
 	near.Peers[0].Endpoint = fmt.Sprintf("127.0.0.1:%d", s.tunnels[0].net.Device().ListenPort())
 	peer, err := netstack.Open(t.Context(), near, netstack.Options{})

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"syscall"
@@ -239,4 +240,27 @@ func TestDemoGateway(t *testing.T) {
 		t.Errorf("a name that does not exist: %v", err) // Go's resolver asks nobody for it (RFC 7686, section 2)
 	}
 	p.endsWell(t, syscall.SIGINT)
+}
+
+// TestCurlLine: the line to try is a command that works as it is printed.
+func TestCurlLine(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		const missing = "this test needs curl: install the package curl"
+		if os.Getenv("CI") == "true" {
+			t.Fatal(missing)
+		}
+		t.Skip(missing)
+	}
+	_, _, dir := newFarEnd(t)
+	for _, args := range [][]string{{"demo", "-D", "0"}, {"up", "-D", "0", "wg0.conf"}} {
+		p := start(t, dir, args...)
+		line := p.says(t, `^proxy .* try: (curl -x .*)$`)[1]
+		line = strings.Replace(line, "ADDRESS", farAddress.String(), 1)
+		curl := exec.Command("sh", "-c", line+" --silent --show-error")
+		if page, err := curl.CombinedOutput(); err != nil || !strings.HasPrefix(string(page), "Hello ") {
+			t.Errorf("%s: %v\n%s", line, err, page)
+		}
+		p.endsWell(t, syscall.SIGINT)
+	}
 }
