@@ -108,7 +108,8 @@ func ruleVariables(p *pkg) (complaints []string) {
 }
 
 // changeable reports whether a variable can change without being assigned to:
-// it holds a pointer, a channel or a lock.
+// it holds a pointer, a channel or a lock. A sync.OnceFunc is allowed: what it
+// does belongs to the whole process, and a field would do it again.
 func changeable(s *source, v *ast.ValueSpec) bool {
 	names, found := s.names(), false
 	look := func(n ast.Node) bool {
@@ -124,7 +125,7 @@ func changeable(s *source, v *ast.ValueSpec) bool {
 		case *ast.SelectorExpr:
 			if x, ok := n.X.(*ast.Ident); ok {
 				from := names[x.Name]
-				found = found || from == "sync" || from == "sync/atomic"
+				found = found || from == "sync" && n.Sel.Name != "OnceFunc" || from == "sync/atomic"
 			}
 		}
 		return !found

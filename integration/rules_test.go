@@ -47,6 +47,8 @@ func TestRules(t *testing.T) {
 			import ("crypto/ecdh"; "io")
 			func f(r io.Reader) { ecdh.X25519().GenerateKey(r) }`, "ignores its reader"},
 
+		{"once for the process", "netstack/x.go", `import "sync"; var silence = sync.OnceFunc(func() {})`, ""},
+		{"lock variable", "netstack/x.go", `import "sync"; var mu sync.Mutex`, "mu is a package variable that can change"},
 		{"pointer variable", "proxy/x.go", `var shared = &server{}`, "shared is a package variable that can change"},
 		{"lock variable", "proxy/x.go", `
 			import "sync"

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -132,4 +133,28 @@ func TestOpenFails(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Open that is given up: %v", err)
 	}
+}
+
+// TestOpenTogether: tunnels that are opened at the same time share what the
+// stack has one of for the whole process.
+func TestOpenTogether(t *testing.T) {
+	var opening sync.WaitGroup
+	for range 8 {
+		opening.Go(func() {
+			private, err := key.NewPrivate(rand.Reader)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			n, err := Open(t.Context(), config.Tunnel{
+				PrivateKey: private, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")},
+			}, Options{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			n.Close()
+		})
+	}
+	opening.Wait()
 }

@@ -3,6 +3,7 @@ package netstack
 import (
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/log"
@@ -34,13 +35,19 @@ const (
 	timeWait = 5 * time.Second
 )
 
+// silence drops the stack's own log, which goes to stderr with addresses of
+// clients in it. Some of it keeps the target that it had first, and is of level
+// Info. The log belongs to the process, and setting it is not safe beside
+// another that does: it is done once.
+var silence = sync.OnceFunc(func() {
+	log.SetLevel(log.Warning)
+	log.SetTarget(discard{})
+})
+
 // newStack returns a stack with e as its interface and the addresses as its
 // own.
 func newStack(e *endpoint, addresses []netip.Prefix, o stack.Options) (*stack.Stack, error) {
-	// The stack's own log goes to stderr, with addresses of clients in it. Some
-	// of it keeps the target that it had first, and is of level Info.
-	log.SetLevel(log.Warning)
-	log.SetTarget(discard{})
+	silence()
 	s := stack.New(o)
 	if err := configure(s, e, addresses); err != nil {
 		stopStack(s)
