@@ -62,7 +62,7 @@ func policedBytes(t *testing.T) {
 	tr.meet(t, false)
 	tr.step(t, step{kind: sayInitiation, a: 1})
 	tr.step(t, step{kind: sayData, a: plainIPv4Foreign, b: 64})
-	ours := onePeer(tr.subjects[0].(*engineSubject).engine.Snapshot(), tr.subjects[0].(*engineSubject).public).Received
+	ours := onePeer(tr.ours.engine.Snapshot(), tr.ours.public).Received
 	theirs := tr.subjects[1].settle(t, effects{}).peer.Received
 	if ours != message.InitiationSize || theirs != message.InitiationSize+message.DataMinSize+84 {
 		t.Errorf("we count %d bytes, wireguard-go %d", ours, theirs)

@@ -18,7 +18,8 @@ import (
 type trial struct {
 	private   key.Private
 	neighbour key.Public // another peer, who is silent
-	subjects  [2]subject // ours first
+	ours      *engineSubject
+	subjects  [2]subject // ours, and wireguard-go
 	speakers  [2]*speaker
 	stamp     int       // of the last initiation, in steps
 	newest    int       // of all of them
@@ -33,10 +34,12 @@ func newTrial(t testing.TB) *trial {
 }
 
 func newTrialOf(t testing.TB, private key.Private) *trial {
+	ours := newEngineSubject(private)
 	return &trial{
 		private:   private,
 		neighbour: keyWhere(t, func([32]byte) bool { return true }).Public(),
-		subjects:  [2]subject{newEngineSubject(private), newForeignSubject(t, private)},
+		ours:      ours,
+		subjects:  [2]subject{ours, newForeignSubject(t, private)},
 	}
 }
 
@@ -118,10 +121,11 @@ func (tr *trial) compare(t *testing.T, after string) {
 // each by its clock.
 func (tr *trial) notTooSoon() {
 	time.Sleep(time.Until(tr.accepted.Add(floodInterval + time.Millisecond)))
-	tr.subjects[0].(*engineSubject).now.Boot += floodInterval + time.Millisecond
+	tr.ours.now.Boot += floodInterval + time.Millisecond
 }
 
-// timestamp is a number of steps of 2^24 ns as a timestamp.
+// timestamp is a number of steps as a timestamp. A step is larger than what
+// timestamps are rounded to.
 func timestamp(steps int) handshake.Timestamp {
 	return handshake.TimestampAt(time.Unix(1e9, 0).Add(time.Duration(steps) << 25))
 }

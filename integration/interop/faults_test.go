@@ -27,10 +27,10 @@ func impaired(t *testing.T, from, to implementation, u union, p path) *couple {
 	return unite(t, from, to, u)
 }
 
-// compare does the same with our engine and with wireguard-go, both times
+// sideBySide does the same with our engine and with wireguard-go, both times
 // against wireguard-go on the same path, at once. It returns how long it took.
-func compare(t *testing.T, p path, do func(t *testing.T, c *couple)) (ours, theirs time.Duration) {
-	t.Run("compare", func(t *testing.T) {
+func sideBySide(t *testing.T, p path, do func(t *testing.T, c *couple)) (ours, theirs time.Duration) {
+	t.Run("side by side", func(t *testing.T) {
 		for _, of := range []implementation{wimble, wireguardGo} {
 			t.Run(of.name, func(t *testing.T) {
 				t.Parallel()
@@ -60,7 +60,7 @@ func TestW19Loss(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, theirs := compare(t, lossy, func(t *testing.T, c *couple) {
+	ours, theirs := sideBySide(t, lossy, func(t *testing.T, c *couple) {
 		server, err := c.to.ListenPacket(t.Context(), "udp", at(toInside[0], 7))
 		if err != nil {
 			t.Fatal(err)
@@ -87,7 +87,7 @@ func TestW19Loss(t *testing.T) {
 func TestW19TCP(t *testing.T) {
 	t.Parallel()
 	const connections, lasts = 20, 5 * time.Second
-	compare(t, lossy, func(t *testing.T, c *couple) {
+	sideBySide(t, lossy, func(t *testing.T, c *couple) {
 		ctx, cancel := context.WithTimeout(t.Context(), lasts)
 		defer cancel()
 		ln, err := c.to.Listen(ctx, "tcp", at(toInside[0], 9))
@@ -127,12 +127,14 @@ func TestW19TCP(t *testing.T) {
 
 // sayUntil says a speech without an end.
 func sayUntil(ctx context.Context, c net.Conn) {
+	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	_, _ = io.Copy(c, speech(seedTo, 1<<40)) // until it is closed
 }
 
 // hearUntil hears it, and compares.
 func hearUntil(ctx context.Context, c net.Conn) (n int64, right bool) {
+	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	n, got, _ := digest(c) // until it is closed
 	_, want, err := digest(speech(seedTo, n))

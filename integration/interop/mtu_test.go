@@ -28,7 +28,7 @@ func TestW21BlackHole(t *testing.T) {
 // pass, and large ones never do.
 func TestW21Unprepared(t *testing.T) {
 	t.Parallel()
-	compare(t, path{largest: 1300 - 28}, func(t *testing.T, c *couple) {
+	sideBySide(t, path{largest: 1300 - 28}, func(t *testing.T, c *couple) {
 		const lasts = 3 * time.Second
 		ping(t, c.from, toInside[0].Addr())
 		ctx, cancel := context.WithTimeout(t.Context(), lasts)

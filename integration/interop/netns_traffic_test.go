@@ -70,6 +70,7 @@ func exchangeMany(t *testing.T, from, to end, address string, connections int, s
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer context.AfterFunc(ctx, func() { ln.Close() })()
 	var talking sync.WaitGroup
 	defer talking.Wait()
 	defer ln.Close()
@@ -81,14 +82,15 @@ func exchangeMany(t *testing.T, from, to end, address string, connections int, s
 			}
 			if err != nil {
 				t.Errorf("connection %d, the end that dialed: %v", i, err)
-				cancel()
+				cancel() // or the other end waits for it
 			}
 		})
 	}
 	for i := range connections {
 		c, err := ln.Accept()
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("connection %d: %v", i, err)
+			return
 		}
 		talking.Go(func() {
 			if err := talk(c, seedTo, seedFrom, size); err != nil {

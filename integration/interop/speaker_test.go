@@ -141,7 +141,7 @@ func (s *speaker) session(age int) *session {
 // really is in its initiation.
 func (s *speaker) tell(msg []byte) []byte {
 	s.said = append(s.said, msg)
-	if kind, _ := message.Classify(msg); kind == message.TypeInitiation {
+	if kind, ok := message.Classify(msg); ok && kind == message.TypeInitiation {
 		if state := s.began[s.index]; state != nil {
 			s.began[binary.LittleEndian.Uint32(msg[4:])] = state
 		}
