@@ -68,7 +68,9 @@ type Config struct {
 	// discards.
 	Logger *slog.Logger
 	// ListenPacket opens a UDP socket of the host: network is "udp4" or
-	// "udp6", address ":port". Nil uses package net.
+	// "udp6", address ":port". Nil uses package net. One that sends through
+	// this very tunnel must lose what that does not take at once: a tunnel
+	// can't wait for itself.
 	ListenPacket func(ctx context.Context, network, address string) (PacketConn, error)
 	// Resolve looks up the name of an endpoint with the host's resolver. Nil
 	// uses package net's own.

@@ -36,6 +36,9 @@ func TestNetns06RoamingIPv6(t *testing.T) {
 // testRoaming has the initiator come from one address after the other, and from
 // a new port each time.
 func testRoaming(t *testing.T, from, to implementation, addresses []netip.Addr) {
+	for _, a := range addresses {
+		needAddress(t, a)
+	}
 	var r *relay
 	c := unite(t, from, to, union{outer: addresses[0], through: func(to netip.AddrPort) netip.AddrPort {
 		r = newRelay(t, to, path{}, path{}, 1)

@@ -117,8 +117,13 @@ func TestNetns04Padding(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
+		var counted [2]uint64 // sent and received
+		count := func() { counted = [2]uint64{peerOf(t, c.from, c.toKey).Sent, peerOf(t, c.to, c.fromKey).Received} }
 		ping(t, c.from, toInside[0].Addr())
-		before := [2]uint64{peerOf(t, c.from, c.toKey).Sent, peerOf(t, c.to, c.fromKey).Received}
+		if !eventually(func() bool { count(); return counted[0] == counted[1] }) {
+			t.Fatalf("%d bytes were sent and %d received", counted[0], counted[1])
+		}
+		want := counted[0]
 		for _, test := range []struct{ size, padded uint64 }{
 			{29, 32}, {32, 32}, {33, 48}, {84, 96}, {1280, 1280}, {1281, 1296}, {1296, 1296}, {1297, mtu}, {1298, mtu}, {mtu, mtu},
 		} {
@@ -131,16 +136,10 @@ func TestNetns04Padding(t *testing.T) {
 			if err != nil || n != len(payload) {
 				t.Fatalf("a datagram of %d bytes came as %d (%v)", len(payload), n, err)
 			}
-			for i := range before {
-				before[i] += test.padded + overhead
-			}
-			var counted [2]uint64
-			if !eventually(func() bool {
-				counted = [2]uint64{peerOf(t, c.from, c.toKey).Sent, peerOf(t, c.to, c.fromKey).Received}
-				return counted == before
-			}) {
+			want += test.padded + overhead
+			if !eventually(func() bool { count(); return counted == [2]uint64{want, want} }) {
 				t.Fatalf("after a packet of %d bytes %d were sent and %d received, want %d of both: padded to %d",
-					test.size, counted[0], counted[1], before[0], test.padded)
+					test.size, counted[0], counted[1], want, test.padded)
 			}
 		}
 	})

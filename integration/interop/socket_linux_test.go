@@ -170,29 +170,3 @@ func (x *target) survive(t *testing.T, before uint64) {
 		t.Errorf("the peer's endpoint is %v, want %v", p.Endpoint, addrOf(x.conn))
 	}
 }
-
-// udpPacket is a datagram in an IPv4 packet, without a UDP checksum.
-func udpPacket(from, to netip.Addr, port uint16, payload []byte) []byte {
-	const header = 20 + 8
-	b := ipv4Packet(from, header+len(payload))
-	copy(b[16:], to.AsSlice())
-	b[8], b[9] = 64, 17 // time to live, and UDP
-	binary.BigEndian.PutUint16(b[10:], ^checksum(b[:20]))
-	binary.BigEndian.PutUint16(b[20:], port)
-	binary.BigEndian.PutUint16(b[22:], port)
-	binary.BigEndian.PutUint16(b[24:], uint16(8+len(payload)))
-	copy(b[header:], payload)
-	return b
-}
-
-// checksum is RFC 1071's sum.
-func checksum(b []byte) uint16 {
-	var sum uint32
-	for ; len(b) > 1; b = b[2:] {
-		sum += uint32(binary.BigEndian.Uint16(b))
-	}
-	for sum>>16 != 0 {
-		sum = sum&0xffff + sum>>16
-	}
-	return uint16(sum)
-}

@@ -191,25 +191,6 @@ func (s step) plain() []byte {
 	return plain
 }
 
-// ipv4Packet is a packet of size bytes whose source and destination are a.
-func ipv4Packet(a netip.Addr, size int) []byte {
-	b := make([]byte, size)
-	b[0] = 0x45
-	binary.BigEndian.PutUint16(b[2:], uint16(size))
-	copy(b[12:], a.AsSlice())
-	copy(b[16:], a.AsSlice())
-	return b
-}
-
-func ipv6Packet(a netip.Addr, size int) []byte {
-	b := make([]byte, size)
-	b[0] = 0x60
-	binary.BigEndian.PutUint16(b[4:], uint16(size-40))
-	copy(b[8:], a.AsSlice())
-	copy(b[24:], a.AsSlice())
-	return b
-}
-
 // dialogues are where the fuzzer starts from.
 var dialogues = [][]step{
 	{ // a session that the peer began, and all kinds of data
