@@ -22,20 +22,26 @@ const nobody = 65534
 
 // process is a running `wimble up`.
 type process struct {
-	cmd   *exec.Cmd
-	proxy string        // where its proxy listens
-	said  *bytes.Buffer // its standard error, whole after terminate
-	ended chan struct{} // closed when it has closed its standard error
+	cmd    *exec.Cmd
+	proxy  string        // where its first proxy listens
+	listen []string      // where each of its proxies listens, and then each of its forwards
+	said   *bytes.Buffer // its standard error, whole after terminate
+	ended  chan struct{} // closed when it has closed its standard error
 }
 
-// startUp starts `wimble up` and waits until its proxy listens.
+// startUp starts `wimble up` with one proxy and waits until that listens.
 func startUp(t *testing.T, program, file string) *process {
 	t.Helper()
-	p := &process{cmd: exec.CommandContext(t.Context(), program, "up", file, "-D", "127.0.0.1:0"), said: new(bytes.Buffer), ended: make(chan struct{})}
+	return startUpWith(t, program, file, 1, "-D", "127.0.0.1:0")
+}
+
+// startUpWith starts `wimble up` with what the flags say, and waits until its
+// listeners, which are so many, listen.
+func startUpWith(t *testing.T, program, file string, listeners int, flags ...string) *process {
+	t.Helper()
+	p := &process{said: new(bytes.Buffer), ended: make(chan struct{})}
+	p.cmd = wimbleCommand(t, program, append([]string{"up", file}, flags...)...)
 	p.cmd.Dir = filepath.Dir(file)
-	if os.Getuid() == 0 {
-		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -43,31 +49,72 @@ func startUp(t *testing.T, program, file string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	listening := make(chan string, 1)
+	listening := make(chan string, listeners)
 	go func() {
 		defer close(p.ended)
 		lines := bufio.NewScanner(io.TeeReader(stderr, p.said))
 		for lines.Scan() {
-			if m := proxyLine.FindStringSubmatch(lines.Text()); m != nil {
+			if m := listenerLine.FindStringSubmatch(lines.Text()); m != nil {
 				listening <- m[1]
 			}
 		}
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	select {
-	case p.proxy = <-listening:
-		return p
-	case <-p.ended:
-	case <-ctx.Done():
-		_ = p.cmd.Process.Kill() // it may have ended
-		<-p.ended
+	for len(p.listen) < listeners {
+		select {
+		case at := <-listening:
+			p.listen = append(p.listen, at)
+			continue
+		case <-p.ended:
+		case <-ctx.Done():
+			_ = p.cmd.Process.Kill() // it may have ended
+			<-p.ended
+		}
+		t.Fatalf("wimble up did not get as far as its listeners: %v\n%s", p.cmd.Wait(), p.said)
 	}
-	t.Fatalf("wimble up did not get as far as its proxy: %v\n%s", p.cmd.Wait(), p.said)
-	return nil
+	p.proxy = p.listen[0]
+	return p
 }
 
-var proxyLine = regexp.MustCompile(`^proxy .* on ([0-9.]+:[0-9]+)`)
+// wimbleCommand is a command of the program as a user who may do nothing
+// special, whose other instances it does not meet.
+func wimbleCommand(t *testing.T, program string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	runDir := t.TempDir()
+	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+runDir)
+	asNobody(t, cmd, runDir)
+	return cmd
+}
+
+// asNobody has a command run as nobody, to whom it gives a folder, if the tests
+// run as a user who can do that.
+func asNobody(t *testing.T, cmd *exec.Cmd, folder string) {
+	t.Helper()
+	if !privileged() {
+		return
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	giveToNobody(t, folder)
+	// The folder above is the test's own, and closed to others.
+	if err := os.Chmod(filepath.Dir(folder), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func giveToNobody(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Chown(path, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// privileged reports whether the tests can start programs as another user. In
+// a namespace with one user they can't.
+func privileged() bool { return os.Getuid() == 0 && os.Getenv(inNamespace) == "" }
+
+var listenerLine = regexp.MustCompile(`^(?:proxy|forward) .* on ([0-9.]+:[0-9]+)`)
 
 // terminate ends the program as an operator does, which it takes for success.
 func (p *process) terminate(t *testing.T) {
@@ -124,6 +171,9 @@ func writeWireGuard(t *testing.T, dir string, c config.Tunnel) (file string) {
 	for _, a := range c.Addresses {
 		fmt.Fprintf(&b, "Address = %v\n", a)
 	}
+	for _, a := range c.DNS {
+		fmt.Fprintf(&b, "DNS = %v\n", a)
+	}
 	for _, p := range c.Peers {
 		fmt.Fprintf(&b, "\n[Peer]\nPublicKey = %v\nPresharedKey = %s\nEndpoint = %s\n", p.PublicKey, p.PresharedKey.Base64(), p.Endpoint)
 		for _, a := range p.AllowedIPs {
@@ -131,13 +181,17 @@ func writeWireGuard(t *testing.T, dir string, c config.Tunnel) (file string) {
 		}
 	}
 	file = filepath.Join(dir, "wg0.conf")
-	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+	writeFile(t, file, b.String())
+	return file
+}
+
+// writeFile writes a file that only the program's user can read.
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if os.Getuid() == 0 {
-		if err := os.Chown(file, nobody, nobody); err != nil {
-			t.Fatal(err)
-		}
+	if privileged() {
+		giveToNobody(t, name)
 	}
-	return file
 }
