@@ -92,7 +92,7 @@ func (a *Acceptor) accept(ctx context.Context, ln net.Listener, start func(net.C
 		// of it passes.
 		a.failed.Add(1)
 		if delay == 0 {
-			logger(a.Logger).Warn("forward: can't accept connections for now", "listener", ln.Addr(), "error", err)
+			logger(a.Logger).Warn("can't accept connections for now", "listener", ln.Addr(), "error", err)
 		}
 		delay = min(max(2*delay, minAcceptDelay), maxAcceptDelay)
 		select {
@@ -107,7 +107,7 @@ func (a *Acceptor) accept(ctx context.Context, ln net.Listener, start func(net.C
 func survive(panics *atomic.Uint64, l *slog.Logger) {
 	if v := recover(); v != nil {
 		panics.Add(1)
-		logger(l).Error("forward: a connection ended by a panic", "panic", v, "stack", string(debug.Stack()))
+		logger(l).Error("a connection ended by a panic", "panic", v, "stack", string(debug.Stack()))
 	}
 }
 

@@ -62,7 +62,7 @@ func (w wrapped) NetConn() net.Conn { return w.Conn }
 type opaque struct{ net.Conn }
 
 // newTCPPair returns both ends of a connection over loopback.
-func newTCPPair(t *testing.T) (a, b *net.TCPConn) {
+func newTCPPair(t testing.TB) (a, b *net.TCPConn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -28,9 +26,8 @@ type Forward struct {
 	// Target is host:port.
 	Target string
 
-	// AllowClients are the networks that clients must come from, or else they are reset; nil means any. A client of a Unix
-	// socket, which has no address, is always allowed.
-	AllowClients []netip.Prefix
+	// AllowClients are the networks that clients must come from, or else they are reset.
+	AllowClients Clients
 	// MaxConns limits the connections of all listeners together; those beyond are reset. 0 means 4096.
 	MaxConns int
 	// DialTimeout is the time that Dial gets. 0 means 30 seconds, negative no limit.
@@ -86,8 +83,8 @@ func (f *Forward) Serve(ctx context.Context, ln net.Listener) error {
 // serve carries one connection.
 func (f *Forward) serve(ctx context.Context, client net.Conn) {
 	log := logger(f.Logger).With("client", client.RemoteAddr(), "target", f.Target)
-	source := addrOf(client)
-	if !f.allows(source) {
+	source := Source(client)
+	if !f.AllowClients.Allow(source) {
 		f.stats.denied.Add(1)
 		log.Debug("forward: not an allowed client")
 		ResetOnClose(client)
@@ -113,20 +110,6 @@ func (f *Forward) serve(ctx context.Context, client net.Conn) {
 	f.stats.up.Add(traffic.Up)
 	f.stats.down.Add(traffic.Down)
 	log.Debug("forward: done", "up", traffic.Up, "down", traffic.Down, "took", time.Since(begin), "error", err)
-}
-
-// allows reports whether clients may come from an address.
-func (f *Forward) allows(source netip.Addr) bool {
-	return f.AllowClients == nil || !source.IsValid() ||
-		slices.ContainsFunc(f.AllowClients, func(p netip.Prefix) bool { return p.Contains(source) })
-}
-
-// addrOf is the address that a connection comes from; the zero Addr if it has none, as on a Unix socket.
-func addrOf(c net.Conn) netip.Addr {
-	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap().WithZone("")
-	}
-	return netip.Addr{}
 }
 
 // dial connects to the target as long as the client is there. It returns what the client said meanwhile.

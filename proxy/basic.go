@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wimble-proxy/wimble/forward"
 )
 
 // checkLogin returns the refusal for a client that has to log in to have its request served (RFC 7617; RFC 9110, section
@@ -19,7 +21,7 @@ func (s *Server) checkLogin(c *client, r *request) *refusal {
 	if !ok {
 		return loginRefusal("this proxy wants a name and a password")
 	}
-	switch s.logins.judge(c.source(), name, password) {
+	switch s.logins.judge(forward.Source(c), name, password) {
 	case errLogin:
 		s.stats.badLogins.Add(1)
 		return loginRefusal("the name or the password is wrong")

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -37,14 +36,6 @@ type client struct {
 func newClient(serving context.Context, conn net.Conn) *client {
 	l := &leash{conn: conn}
 	return &client{Conn: conn, leash: l, reader: bufio.NewReader(l), serving: serving}
-}
-
-// source is the address that the client came from; the zero Addr if it has none, as on a Unix socket.
-func (c *client) source() netip.Addr {
-	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
 }
 
 // takeEarly returns what was read ahead, and lets go of the reader, which would stay for as long as the relay.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/things-go/go-socks5"
 	"github.com/things-go/go-socks5/statute"
+
+	"github.com/wimble-proxy/wimble/forward"
 )
 
 // newAuthenticator returns the one way of logging in to SOCKS5; nil logins are for nobody to log in.
@@ -37,7 +39,7 @@ func (l login) Authenticate(r io.Reader, w io.Writer, _ string) (*socks5.AuthCon
 	if _, err := w.Write([]byte{statute.VersionSocks5, statute.MethodUserPassAuth}); err != nil {
 		return nil, err
 	}
-	wrong, err := l.ask(r, w.(*handshake).source())
+	wrong, err := l.ask(r, forward.Source(w.(*handshake)))
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+
+	"github.com/wimble-proxy/wimble/forward"
 )
 
 // pacPath is where programs on this host get the address of this proxy from.
@@ -44,7 +46,7 @@ func isLocal(c *client, r *request) bool {
 	}
 	name, _, _ := net.SplitHostPort(address) // can't fail: parseAuthority has made it
 	ip, err := netip.ParseAddr(name)
-	return c.source().IsLoopback() && (name == "localhost" || err == nil && ip.IsLoopback())
+	return forward.Source(c).IsLoopback() && (name == "localhost" || err == nil && ip.IsLoopback())
 }
 
 // pac is a proxy auto-configuration file for this listener. It has no second choice: a program that can't reach the

@@ -2,13 +2,8 @@ package proxy
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"net/netip"
-	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/things-go/go-socks5/statute"
@@ -16,77 +11,21 @@ import (
 	"github.com/wimble-proxy/wimble/forward"
 )
 
-// How long accept waits after an error, doubling from the first to the last.
-const (
-	minAcceptDelay = 5 * time.Millisecond
-	maxAcceptDelay = time.Second
-)
-
 // Serve accepts connections from ln and serves each in a goroutine of its own, until ctx ends; then it closes ln, gives
 // its connections the grace time, closes what is left, and returns nil when all its goroutines have ended. It returns an
 // error only if ln was closed by someone else. Any other error of Accept, such as too many open files, is waited out.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	defer ln.Close()
-	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
-	defer stop()
-
-	connCtx, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	var conns sync.WaitGroup
-	err := s.accept(ctx, ln, func(c net.Conn) {
-		conns.Go(func() { s.serve(connCtx, ctx, c) })
-	})
-
-	grace := time.AfterFunc(s.cfg.GraceTimeout, cut)
-	defer grace.Stop()
-	conns.Wait()
-	return err
-}
-
-// accept calls start for each connection until ctx ends or ln is closed.
-func (s *Server) accept(ctx context.Context, ln net.Listener, start func(net.Conn)) error {
-	var delay time.Duration
-	for {
-		conn, err := ln.Accept()
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				_ = conn.Close()
-			}
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("proxy: %w", err)
-		case err == nil:
-			delay = 0
-			s.stats.accepted.Add(1)
-			start(conn)
-			continue
-		}
-		// accept(2) can fail for what a single client or the network does, or because descriptors are used up for now: all
-		// of it passes.
-		s.stats.acceptErrors.Add(1)
-		if delay == 0 {
-			s.cfg.Logger.Warn("proxy: can't accept connections for now", "listener", ln.Addr(), "error", err)
-		}
-		delay = min(max(2*delay, minAcceptDelay), maxAcceptDelay)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(delay):
-		}
-	}
+	return s.acceptor.Serve(ctx, ln, func(life context.Context, c net.Conn) { s.serve(life, ctx, c) })
 }
 
 // serve takes one connection from its first byte to its end. When ctx ends, it ends too; when serving ends, it takes no
 // further request.
 func (s *Server) serve(ctx, serving context.Context, conn net.Conn) {
-	defer s.survive()
-	defer conn.Close()
 	closeOnEnd := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer closeOnEnd()
 
 	c := newClient(serving, conn)
-	if !s.allows(c.source()) {
+	if !s.cfg.AllowClients.Allow(forward.Source(c)) {
 		s.stats.denied.Add(1)
 		s.cfg.Logger.Debug("proxy: not an allowed client", "client", c.RemoteAddr())
 		return
@@ -101,13 +40,6 @@ func (s *Server) serve(ctx, serving context.Context, conn net.Conn) {
 		closeOnEnd() // from here on the relay does it, with a reset
 		s.relay(ctx, c, target)
 	}
-}
-
-// allows reports whether clients may come from an address. What has none, a Unix socket, is the file system's to guard.
-func (s *Server) allows(source netip.Addr) bool {
-	return len(s.cfg.AllowClients) == 0 || !source.IsValid() || slices.ContainsFunc(s.cfg.AllowClients, func(p netip.Prefix) bool {
-		return p.Contains(source.WithZone(""))
-	})
 }
 
 // evict closes the connection of a client that lost its place among the handshakes.
@@ -150,12 +82,4 @@ func (s *Server) relay(ctx context.Context, c *client, target net.Conn) {
 	s.stats.down.Add(traffic.Down)
 	s.cfg.Logger.Debug("proxy: done", "client", c.RemoteAddr(), "target", c.target,
 		"up", traffic.Up, "down", traffic.Down, "took", time.Since(begin), "error", err)
-}
-
-// survive ends a panic, and with it only the connection that it is deferred for.
-func (s *Server) survive() {
-	if v := recover(); v != nil {
-		s.stats.panics.Add(1)
-		s.cfg.Logger.Error("proxy: a connection ended by a panic", "panic", v, "stack", string(debug.Stack()))
-	}
 }

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -55,10 +54,8 @@ type Config struct {
 	// had 5 wrong logins can try one every 10 seconds.
 	Users Users
 
-	// AllowClients are the networks that clients must come from, or else they are closed when they are accepted; nil means
-	// any. A loopback address is no exception and has to be among them to be allowed; but a client of a Unix socket, which
-	// has no address, always is.
-	AllowClients []netip.Prefix
+	// AllowClients are the networks that clients must come from, or else they are closed when they are accepted.
+	AllowClients forward.Clients
 
 	// HandshakeTimeout is the time from accept to the end of the request; of a later HTTP request, from its first byte to
 	// the end of its header section. 0 means 10 seconds.
@@ -106,6 +103,8 @@ type Server struct {
 	socks  *socks5.Server // a parser; see newNegotiator
 	gate   gate
 	stats  counters
+
+	acceptor forward.Acceptor
 }
 
 // New returns a Server, or an error that says which field of cfg is wrong.
@@ -135,7 +134,6 @@ func New(cfg Config) (*Server, error) {
 	cfg.DialTimeout = cmp.Or(cfg.DialTimeout, 30*time.Second)
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, time.Minute)
 	cfg.ResponseTimeout = cmp.Or(cfg.ResponseTimeout, 15*time.Minute)
-	cfg.GraceTimeout = cmp.Or(cfg.GraceTimeout, 30*time.Second)
 	cfg.MaxConns = cmp.Or(cfg.MaxConns, 4096)
 	cfg.MaxHandshakes = cmp.Or(cfg.MaxHandshakes, 1024)
 	cfg.Relay = cmp.Or(cfg.Relay, new(forward.Relay))
@@ -145,5 +143,7 @@ func New(cfg Config) (*Server, error) {
 		logins: logins,
 		socks:  newNegotiator(newAuthenticator(logins)),
 		gate:   gate{maxHandshakes: cfg.MaxHandshakes, maxConns: cfg.MaxConns},
+
+		acceptor: forward.Acceptor{GraceTimeout: cfg.GraceTimeout, Logger: cfg.Logger},
 	}, nil
 }

@@ -37,7 +37,7 @@ type Stats struct {
 
 // counters are the cumulative ones of Stats, under the same names.
 type counters struct {
-	accepted, acceptErrors, denied, evicted, unknown, unfinished, badLogins, throttled, abandoned, panics atomic.Uint64
+	denied, evicted, unknown, unfinished, badLogins, throttled, abandoned atomic.Uint64
 
 	replies  [replyCodes]atomic.Uint64
 	statuses [1000]atomic.Uint64 // a status has three digits
@@ -46,9 +46,10 @@ type counters struct {
 
 // Stats returns the counters. Each is exact, though not all are of the same instant.
 func (s *Server) Stats() Stats {
+	accepts := s.acceptor.Stats()
 	stats := Stats{
-		Accepted:     s.stats.accepted.Load(),
-		AcceptErrors: s.stats.acceptErrors.Load(),
+		Accepted:     accepts.Accepted,
+		AcceptErrors: accepts.AcceptErrors,
 		Denied:       s.stats.denied.Load(),
 		Evicted:      s.stats.evicted.Load(),
 		Unknown:      s.stats.unknown.Load(),
@@ -56,7 +57,7 @@ func (s *Server) Stats() Stats {
 		BadLogins:    s.stats.badLogins.Load(),
 		Throttled:    s.stats.throttled.Load(),
 		Abandoned:    s.stats.abandoned.Load(),
-		Panics:       s.stats.panics.Load(),
+		Panics:       accepts.Panics,
 		Statuses:     make(map[int]uint64),
 		Up:           s.stats.up.Load(),
 		Down:         s.stats.down.Load(),

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/wimble-proxy/wimble/forward"
 )
 
 // TestS29 guesses passwords in both protocols from one address: five guesses are looked at, then one every ten seconds.
@@ -171,7 +173,7 @@ func TestAllowClientsOfASocket(t *testing.T) {
 	}
 	near, _ := newMemPair()
 	near.remote = &net.UnixAddr{Net: "unix"}
-	if c := newClient(t.Context(), near); !s.allows(c.source()) {
+	if c := newClient(t.Context(), near); !s.cfg.AllowClients.Allow(forward.Source(c)) {
 		t.Error("a client of a Unix socket is not allowed")
 	}
 	if got := fmt.Sprint(s.cfg.Users); got != "map[]" {
