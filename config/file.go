@@ -153,7 +153,7 @@ func readLimited(name string, r io.Reader) ([]byte, error) {
 
 // exposed warns of a file that others can use.
 func (s source) exposed() []Warning {
-	if s.info == nil || !openToOthers(s.info) {
+	if s.info == nil || !OpenToOthers(s.info) {
 		return nil
 	}
 	return []Warning{{

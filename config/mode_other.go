@@ -7,8 +7,8 @@ import "io/fs"
 // dontWait is for systems where pipes have paths like files.
 const dontWait = 0
 
-// openToOthers can't be told from the mode where access is a matter of lists.
-func openToOthers(fs.FileInfo) bool {
+// OpenToOthers can't be told from the mode where access is a matter of lists.
+func OpenToOthers(fs.FileInfo) bool {
 	return false
 }
 

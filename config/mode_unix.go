@@ -14,9 +14,9 @@ import (
 // dontWait opens a pipe that nobody writes to, too, so that it can be refused.
 const dontWait = syscall.O_NONBLOCK
 
-// openToOthers reports whether users other than the owner and its group have
+// OpenToOthers reports whether users other than the owner and its group have
 // any access to a regular file.
-func openToOthers(info fs.FileInfo) bool {
+func OpenToOthers(info fs.FileInfo) bool {
 	return info.Mode().IsRegular() && info.Mode().Perm()&0o007 != 0
 }
 

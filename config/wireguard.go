@@ -167,6 +167,9 @@ func (p *wireGuardParser) readHeader(line string) error {
 		p.peers = append(p.peers, newSection(fmt.Sprintf("%s %d", titlePeer, len(p.tunnel.Peers)), peerKeys))
 		p.current = p.peers[len(p.peers)-1]
 	default:
+		if err := foreignSection(p.place(""), name); err != nil {
+			return err
+		}
 		return unknown(p.place(""), "section", name, []string{titleInterface, titlePeer}, isHarmless(name))
 	}
 	if p.current.line == 0 {
@@ -327,6 +330,9 @@ func (p *wireGuardParser) unknownKey(name, value string) error {
 		title, elsewhere = titleInterface, find(interfaceKeys, name)
 	}
 	if elsewhere == "" {
+		if err := foreignKey(p.place(""), name); err != nil {
+			return err
+		}
 		// The first "=" may be the end of a key in base64.
 		harmless := isHarmless(name) && value != "" && !strings.Contains(value, "=")
 		return unknown(p.place(""), "key", name, p.current.keys, harmless)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wimble-proxy/wimble/config"
 	"github.com/wimble-proxy/wimble/wireguard/key"
 )
 
@@ -50,7 +51,7 @@ func genpskCommand() *cobra.Command {
 func printSecret(cmd *cobra.Command, secret string) error {
 	out := cmd.OutOrStdout()
 	if f, ok := out.(fs.File); ok {
-		if info, err := f.Stat(); err == nil && openToOthers(info) {
+		if info, err := f.Stat(); err == nil && config.OpenToOthers(info) {
 			fmt.Fprintln(cmd.ErrOrStderr(), "warning: other users have access to the file that this key goes to; set the umask to 077 and make another")
 		}
 	}
