@@ -88,7 +88,7 @@ func TestDataAllocatesNothing(t *testing.T) {
 			b := from.NewBatch(route, len(pings[i]))
 			copy(b.Add(len(pings[i])), pings[i])
 			from.Send(b)
-			receivers[1-i].datagrams(to.clock(), engine.Endpoint{Addr: from.outer}, last, len(last))
+			receivers[1-i].trains(to.clock(), []train{{datagrams: last, stride: len(last), from: engine.Endpoint{Addr: from.outer}}})
 		}
 	}
 	if n := allocations(answer, 2); n != 0 {
@@ -102,11 +102,11 @@ func TestDataAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		pattern := packet(from.inner, to.inner, size)
-		train := make([]byte, 0, maxBatchPackets*stride)
-		catch := func(b []byte) { train = append(train, b...) }
+		batch := make([]byte, 0, maxBatchPackets*stride)
+		catch := func(b []byte) { batch = append(batch, b...) }
 		conns[i].catch.Store(&catch)
 		send := func() {
-			train = train[:0]
+			batch = batch[:0]
 			b := from.NewBatch(route, size)
 			for range maxBatchPackets {
 				copy(b.Add(size), pattern)
@@ -122,7 +122,7 @@ func TestDataAllocatesNothing(t *testing.T) {
 		rounds := int64(0)
 		carry := func() {
 			send()
-			r.datagrams(to.clock(), at, train, stride)
+			r.trains(to.clock(), []train{{datagrams: batch, stride: stride, from: at}})
 			rounds++
 		}
 		if n := allocations(carry, 1); n != 0 {
@@ -157,7 +157,9 @@ func TestJunkAllocatesNothing(t *testing.T) {
 		{"data without a session", noSession, 0},
 		{"an initiation without a mac1", badMAC, 2}, // the hash
 	} {
-		got := allocations(func() { r.datagrams(engine.Time{}, engine.Endpoint{Addr: elsewhere}, test.msg, len(test.msg)) }, 0)
+		got := allocations(func() {
+			r.trains(engine.Time{}, []train{{datagrams: test.msg, stride: len(test.msg), from: engine.Endpoint{Addr: elsewhere}}})
+		}, 0)
 		t.Logf("%s: %v allocations", test.name, got)
 		if got > test.most {
 			t.Errorf("%s allocates %v times, want %v at most", test.name, got, test.most)
@@ -170,17 +172,19 @@ func TestSocketAllocatesNothing(t *testing.T) {
 	for _, family := range []struct{ network, host string }{{"udp4", "127.0.0.1"}, {"udp6", "[::1]"}} {
 		a, b := loopbackSocket(t, family.network, family.host), loopbackSocket(t, family.network, family.host)
 		to := engine.Endpoint{Addr: b.conn.LocalAddr().(*net.UDPAddr).AddrPort(), Source: a.conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()}
-		train, buf := make([]byte, 20*1452), make([]byte, largeBuffer)
+		train := make([]byte, 20*1452)
 		carry := func() {
 			if err := a.send(train, 1452, to); err != nil {
 				t.Fatal(err)
 			}
 			for got := 0; got < len(train); {
-				n, _, _, err := b.receive(buf)
+				trains, err := b.receive()
 				if err != nil {
 					t.Fatal(err)
 				}
-				got += n
+				for i := range trains {
+					got += len(trains[i].datagrams)
+				}
 			}
 		}
 		if n := allocations(carry, 2); n != 0 {

@@ -72,8 +72,8 @@ func (b *bench) connect() {
 }
 
 // arrive is one read of the socket, and all that follows from it.
-func (b *bench) arrive(train []byte, stride int) {
-	b.receiver.datagrams(b.now, engine.Endpoint{Addr: elsewhere}, train, stride)
+func (b *bench) arrive(datagrams []byte, stride int) {
+	b.receiver.trains(b.now, []train{{datagrams: datagrams, stride: stride, from: engine.Endpoint{Addr: elsewhere}}})
 	var out engine.Output
 	for len(b.device.work.messages) > 0 {
 		m := <-b.device.work.messages

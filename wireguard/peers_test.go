@@ -193,7 +193,7 @@ func wantNothingLeft(t *testing.T, a, b *side, indices map[uint32]bool, n *memNe
 	for index := range indices {
 		msg := make([]byte, message.DataMinSize)
 		message.PutDataHeader(msg, index, 0)
-		r.datagrams(a.clock(), engine.Endpoint{Addr: elsewhere}, msg, len(msg))
+		r.trains(a.clock(), []train{{datagrams: msg, stride: len(msg), from: engine.Endpoint{Addr: elsewhere}}})
 	}
 	if got := a.Drops()["find"] - found; got != uint64(len(indices)) {
 		t.Errorf("%d of %d indices still mean something", len(indices)-int(got), len(indices))

@@ -17,14 +17,13 @@ const maxReadBackoff = time.Second
 // next read may go well again.
 func (d *Device) receive(s *socket) {
 	r := receiver{device: d}
-	buf := make([]byte, largeBuffer)
 	backoff := time.Duration(0)
 	for {
-		n, stride, from, err := s.receive(buf)
+		trains, err := s.receive()
 		switch {
 		case err == nil:
 			backoff = 0
-			r.datagrams(d.clock(), from, buf[:n], stride)
+			r.trains(d.clock(), trains)
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -42,20 +41,23 @@ func (d *Device) receive(s *socket) {
 type receiver struct {
 	device  *Device
 	session *engine.Keypair // of the run
+	from    engine.Endpoint // of the run
 	run     []engine.Opened
 	packets [][]byte
 	out     engine.Output
 }
 
-// datagrams handles datagrams of stride bytes each, of which the last may be
-// shorter, all of one source.
-func (r *receiver) datagrams(now engine.Time, from engine.Endpoint, buf []byte, stride int) {
-	for len(buf) > 0 {
-		msg := buf[:min(stride, len(buf))]
-		buf = buf[len(msg):]
-		r.classify(now, from, msg)
+// trains handles what was received in one go.
+func (r *receiver) trains(now engine.Time, trains []train) {
+	for i := range trains {
+		t := &trains[i]
+		for rest := t.datagrams; len(rest) > 0; {
+			msg := rest[:min(t.stride, len(rest))]
+			rest = rest[len(msg):]
+			r.classify(now, t.from, msg)
+		}
 	}
-	r.commit(now, from)
+	r.commit(now)
 	r.device.act(&r.out)
 	if len(r.packets) > 0 {
 		r.device.deliver(r.packets)
@@ -82,19 +84,19 @@ func (r *receiver) classify(now engine.Time, from engine.Endpoint, msg []byte) {
 		d.engine.Drop(drop)
 		return
 	}
-	if k != r.session {
-		r.commit(now, from)
-		r.session = k
+	if k != r.session || from != r.from {
+		r.commit(now)
+		r.session, r.from = k, from
 	}
 	r.run = append(r.run, opened)
 }
 
 // commit commits the run and collects what may be delivered of it.
-func (r *receiver) commit(now engine.Time, from engine.Endpoint) {
+func (r *receiver) commit(now engine.Time) {
 	if len(r.run) == 0 {
 		return
 	}
-	r.session.Commit(now, from, r.run, &r.out)
+	r.session.Commit(now, r.from, r.run, &r.out)
 	for i := range r.run {
 		if len(r.run[i].Packet) == 0 {
 			continue

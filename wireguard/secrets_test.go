@@ -163,7 +163,7 @@ func TestW24Secrets(t *testing.T) {
 		if n := len(w.secrets); n < 12 {
 			t.Errorf("%d secrets known, want every key of two private ones, two sessions and their handshakes", n)
 		}
-		for _, logged := range []string{"level=INFO msg=handshake", "level=DEBUG msg=initiation", `msg="no answer`, "does not resolve", "(*receiver).datagrams", "runHandshakes", "address already in use"} {
+		for _, logged := range []string{"level=INFO msg=handshake", "level=DEBUG msg=initiation", `msg="no answer`, "does not resolve", "(*receiver).trains", "runHandshakes", "address already in use"} {
 			if !strings.Contains(w.out.String(), logged) {
 				t.Errorf("%q is not in the output: the test shows less than it should", logged)
 			}

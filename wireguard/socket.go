@@ -45,7 +45,17 @@ type sockets struct {
 type socket struct {
 	conn   PacketConn
 	closed chan struct{}
+	single [1]train // for receiveSingly
 	platform
+}
+
+// train is what was received as one message: datagrams of stride bytes each, of
+// which the last may be shorter, from one source.
+type train struct {
+	datagrams []byte
+	stride    int
+	from      engine.Endpoint
+	buf       []byte // holds the datagrams
 }
 
 func (s *sockets) init(listen func(context.Context, string, string) (PacketConn, error), port uint16, log *slog.Logger) {
@@ -221,9 +231,26 @@ func (s *socket) sendSingly(datagrams []byte, stride int, to engine.Endpoint) er
 }
 
 // receiveSingly is the portable way: one datagram for each system call.
-func (s *socket) receiveSingly(buf []byte) (n, stride int, from engine.Endpoint, err error) {
-	n, addr, err := s.conn.ReadFromUDPAddrPort(buf)
-	return n, max(n, 1), engine.Endpoint{Addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}, err
+func (s *socket) receiveSingly() ([]train, error) {
+	t := &s.single[0]
+	if t.buf == nil {
+		t.buf = make([]byte, largeBuffer)
+	}
+	n, addr, err := s.conn.ReadFromUDPAddrPort(t.buf)
+	if err != nil {
+		return nil, err
+	}
+	t.datagrams, t.stride = t.buf[:n], max(n, 1)
+	t.from = engine.Endpoint{Addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}
+	return s.single[:], nil
+}
+
+// zoneOf is the zone of the interface with an index, as package net writes it.
+func zoneOf(index uint32) string {
+	if i, err := net.InterfaceByIndex(int(index)); err == nil {
+		return i.Name
+	}
+	return strconv.FormatUint(uint64(index), 10)
 }
 
 // pause waits, and reports whether the socket was closed meanwhile.

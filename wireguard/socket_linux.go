@@ -27,7 +27,6 @@ var controlSize = unix.CmsgSpace(unix.SizeofInet6Pktinfo) + unix.CmsgSpace(4)
 type msgConn interface {
 	PacketConn
 	syscall.Conn
-	ReadMsgUDPAddrPort(b, oob []byte) (n, oobn, flags int, addr netip.AddrPort, err error)
 	WriteMsgUDPAddrPort(b, oob []byte, addr netip.AddrPort) (n, oobn int, err error)
 	SetReadBuffer(bytes int) error
 	SetWriteBuffer(bytes int) error
@@ -36,14 +35,14 @@ type msgConn interface {
 var _ msgConn = (*net.UDPConn)(nil)
 
 // platform sends a whole batch in one system call (UDP_SEGMENT), receives
-// trains of datagrams in one (UDP_GRO), and answers from the address that it
-// was spoken to at (IP_PKTINFO).
+// trains of datagrams (UDP_GRO) and several of them in one, and answers from
+// the address that it was spoken to at (IP_PKTINFO).
 type platform struct {
 	msg      msgConn // nil for a PacketConn that is no socket of the system
+	inbox    *inbox  // nil with it
 	is6      bool
 	segment  bool
 	plain    plainEndpoints
-	received []byte    // control messages of receive, which one goroutine calls
 	controls sync.Pool // of *[]byte, for send
 }
 
@@ -58,7 +57,7 @@ func (s *socket) setup(log *slog.Logger) {
 		return
 	}
 	s.msg = msg
-	s.received = make([]byte, controlSize)
+	s.inbox = newInbox(raw)
 	s.controls.New = func() any { b := make([]byte, controlSize); return &b }
 	buffers := errors.Join(msg.SetReadBuffer(socketBuffer), msg.SetWriteBuffer(socketBuffer))
 	var coalesce bool
@@ -177,35 +176,11 @@ func appendControl(oob []byte, level, kind int32, size int) []byte {
 	return oob
 }
 
-// receive reads one datagram, or a train of them of stride bytes each, of
-// which the last may be shorter.
-func (s *socket) receive(buf []byte) (n, stride int, from engine.Endpoint, err error) {
-	if s.msg == nil {
-		return s.receiveSingly(buf)
+// receive waits for datagrams. What it returns is the socket's again with the
+// next call; one goroutine calls it.
+func (s *socket) receive() ([]train, error) {
+	if s.inbox == nil {
+		return s.receiveSingly()
 	}
-	n, oobn, _, addr, err := s.msg.ReadMsgUDPAddrPort(buf, s.received)
-	if err != nil {
-		return 0, 0, from, err
-	}
-	from.Addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	stride = max(n, 1)
-	oob := s.received[:oobn]
-	for len(oob) >= unix.SizeofCmsghdr {
-		h, data, rest, err := unix.ParseOneSocketControlMessage(oob)
-		if err != nil {
-			break
-		}
-		oob = rest
-		switch {
-		case h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && len(data) >= 4:
-			if size := int(binary.NativeEndian.Uint32(data)); size > 0 {
-				stride = size
-			}
-		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
-			from.Source = netip.AddrFrom4([4]byte(data[4:8]))
-		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
-			from.Source = netip.AddrFrom16([16]byte(data[:16]))
-		}
-	}
-	return n, stride, from, nil
+	return s.inbox.next()
 }

@@ -3,6 +3,7 @@ package wireguard
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -69,11 +70,13 @@ func TestSegmentFallback(t *testing.T) {
 				t.Errorf("%v, round %d: %d calls, want %d", refusal, round, got, wantCalls)
 			}
 			for got := 0; got < len(batch); {
-				n, _, _, err := b.receive(make([]byte, largeBuffer))
+				trains, err := b.receive()
 				if err != nil {
 					t.Fatal(err)
 				}
-				got += n
+				for i := range trains {
+					got += len(trains[i].datagrams)
+				}
 			}
 		}
 		conn.calls.Store(0)
@@ -113,23 +116,81 @@ func TestStickySource(t *testing.T) {
 		if err := client.send([]byte("hello"), 5, engine.Endpoint{Addr: at}); err != nil {
 			t.Fatal(err)
 		}
-		buf := make([]byte, 100)
-		_, _, from, err := server.receive(buf)
+		from, err := receiveOne(server)
 		if err != nil || from.Source != at.Addr() {
 			t.Fatalf("source %v (%v), want %v", from.Source, err, at.Addr())
 		}
 		if err := server.send([]byte("answer"), 6, from); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, from, err := client.receive(buf); err != nil || from.Addr != at {
+		if from, err := receiveOne(client); err != nil || from.Addr != at {
 			t.Errorf("answered from %v (%v), want %v", from.Addr, err, at)
 		}
 		from.Source = map[string]netip.Addr{"udp4": netip.MustParseAddr("203.0.113.1"), "udp6": netip.MustParseAddr("2001:db8::1")}[family.network]
 		if err := server.send([]byte("answer"), 6, from); err != nil {
 			t.Errorf("an address that went away: %v", err)
 		}
-		if _, _, _, err := client.receive(buf); err != nil {
+		if _, err := receiveOne(client); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// receiveOne takes a single datagram.
+func receiveOne(s *socket) (from engine.Endpoint, err error) {
+	trains, err := s.receive()
+	if err != nil || len(trains) != 1 {
+		return from, fmt.Errorf("%d messages, %w", len(trains), err)
+	}
+	return trains[0].from, nil
+}
+
+// TestReceiveSeveral: single datagrams of several sources come in one call,
+// each with its source; after a train, one message is taken at a time.
+func TestReceiveSeveral(t *testing.T) {
+	for _, family := range []struct{ network, host string }{{"udp4", "127.0.0.1"}, {"udp6", "[::1]"}} {
+		b := loopbackSocket(t, family.network, family.host)
+		to := engine.Endpoint{Addr: b.conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+		senders := make([]*socket, 5)
+		for i := range senders {
+			senders[i] = loopbackSocket(t, family.network, family.host)
+		}
+		single := func(first, last int) {
+			t.Helper()
+			for i := first; i <= last; i++ {
+				from := senders[i%len(senders)]
+				if err := from.send(bytes.Repeat([]byte{byte(i)}, i), i, to); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		expect := func(first, last int) {
+			t.Helper()
+			trains, err := b.receive()
+			if err != nil || len(trains) != last-first+1 {
+				t.Fatalf("%s: %d messages (%v), want those of %d to %d bytes", family.network, len(trains), err, first, last)
+			}
+			for i, r := range trains {
+				want := bytes.Repeat([]byte{byte(first + i)}, first+i)
+				from := senders[(first+i)%len(senders)].conn.LocalAddr().(*net.UDPAddr).AddrPort()
+				if !bytes.Equal(r.datagrams, want) || r.from.Addr != from {
+					t.Errorf("%s: % x from %v, want % x from %v", family.network, r.datagrams, r.from.Addr, want, from)
+				}
+			}
+		}
+		single(1, 2+maxTrains+3)
+		expect(1, 1)
+		expect(2, 1+maxTrains)
+		expect(2+maxTrains, 2+maxTrains+3)
+		if err := senders[0].send(make([]byte, 3000), 1000, to); err != nil {
+			t.Fatal(err)
+		}
+		single(1, 2)
+		if trains, err := b.receive(); err != nil || len(trains) != 3 || trains[0].stride != 1000 || len(trains[0].datagrams) != 3000 {
+			t.Fatalf("%s: %d messages (%v), want a train and two more", family.network, len(trains), err)
+		}
+		single(3, 4)
+		expect(3, 3)
+		expect(4, 4)
 	}
 }

@@ -17,6 +17,4 @@ func (s *socket) send(datagrams []byte, stride int, to engine.Endpoint) error {
 	return s.sendSingly(datagrams, stride, to)
 }
 
-func (s *socket) receive(buf []byte) (n, stride int, from engine.Endpoint, err error) {
-	return s.receiveSingly(buf)
-}
+func (s *socket) receive() ([]train, error) { return s.receiveSingly() }

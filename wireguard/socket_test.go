@@ -97,20 +97,21 @@ func TestSocketTrain(t *testing.T) {
 				t.Fatalf("%s, %d bytes by %d: %v", family.network, train.length, train.stride, err)
 			}
 			var got []byte
-			buf := make([]byte, largeBuffer)
 			calls := 0
 			for len(got) < len(sent) {
-				n, stride, from, err := b.receive(buf)
+				trains, err := b.receive()
 				if err != nil {
 					t.Fatal(err)
 				}
-				if stride != train.stride && n > stride {
-					t.Errorf("%s: received by %d, sent by %d", family.network, stride, train.stride)
+				for _, r := range trains {
+					if r.stride != train.stride && len(r.datagrams) > r.stride {
+						t.Errorf("%s: received by %d, sent by %d", family.network, r.stride, train.stride)
+					}
+					if r.from.Addr != a.conn.LocalAddr().(*net.UDPAddr).AddrPort() {
+						t.Errorf("from %v, want %v", r.from.Addr, a.conn.LocalAddr())
+					}
+					got = append(got, r.datagrams...)
 				}
-				if from.Addr != a.conn.LocalAddr().(*net.UDPAddr).AddrPort() {
-					t.Errorf("from %v, want %v", from.Addr, a.conn.LocalAddr())
-				}
-				got = append(got, buf[:n]...)
 				calls++
 			}
 			if !bytes.Equal(got, sent) {
@@ -138,7 +139,8 @@ func TestDeviceMovesPort(t *testing.T) {
 	sides := loopbackPair(t)
 	run(t, sides[:]...)
 	a, b := sides[0], sides[1]
-	waitFor(t, func() bool { return b.ListenPort() != 0 && a.ListenPort() != 0 })
+	<-a.Ready()
+	<-b.Ready()
 	aims(t, a, b)
 	a.send(t, b, 1, 84)
 	waitFor(t, func() bool { return b.received() == 1 })
