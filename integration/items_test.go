@@ -88,7 +88,7 @@ var items = map[int][]string{
 	30: {"engine.TestPolice", "engine.TestEndpointOfPolicedData"},
 	31: {"engine.TestInnerLengths", "engine.TestPoliceMalformed", "engine.FuzzTrim"},
 	32: {"engine.TestPadding", "engine.TestPaddingIsZero"},
-	33: {"engine.TestStagedQueue", "engine.TestStagedRing", "engine.TestStagedByTheResponder"},
+	33: {"engine.TestStagedQueue", "engine.TestStagedOrder", "engine.TestStagedByTheResponder"},
 	34: {"engine.TestRoute", "engine.TestEndpointUnknown"},
 	35: {"engine.TestCountersOfTenPings", "engine.TestCountersCountWhatIsAuthentic", "engine.TestCountersAre64Bits"},
 	36: {"engine.TestPresharedChange", "engine.TestPrivateKeyChange", "engine.TestOwnKeyPeer"},

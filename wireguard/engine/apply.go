@@ -104,7 +104,7 @@ func (p *Peer) changeIdentity(id *handshake.Identity, now Time, out *Output) {
 		}
 	}
 	p.notBefore = math.MinInt64
-	if id != nil && p.up && (hadSession || p.staged.n > 0 || p.persistent > 0) {
+	if id != nil && p.up && (hadSession || len(p.staged) > 0 || p.persistent > 0) {
 		p.wantInitiation(now, out, false)
 	}
 }

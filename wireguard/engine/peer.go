@@ -117,7 +117,7 @@ func (p *Peer) resume(now Time, out *Output) {
 	p.dropKeypairs()
 	p.timers.disarm()
 	p.forgetSource()
-	if !p.up || !hadSession && p.persistent == 0 && p.staged.n == 0 {
+	if !p.up || !hadSession && p.persistent == 0 && len(p.staged) == 0 {
 		return
 	}
 	p.wantInitiation(now, out, false)

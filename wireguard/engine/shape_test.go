@@ -71,7 +71,7 @@ func (s *shapes) node(n *node) {
 		fmt.Fprint(s, s.from(at), " ")
 	}
 	fmt.Fprintf(s, "%t %s %t %d\n", t.lastMinuteSent, s.from(max(p.notBefore, s.now)),
-		s.now < p.lastAccepted+floodInterval, p.staged.n)
+		s.now < p.lastAccepted+floodInterval, len(p.staged))
 }
 
 // messages writes down what is on its way. The initiations of one node are

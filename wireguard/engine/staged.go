@@ -3,33 +3,26 @@ package engine
 import "github.com/wimble-proxy/wimble/wireguard/message"
 
 // stagedQueue holds copies of packets that wait for a session, the oldest
-// first. An empty packet is a keepalive.
-type stagedQueue struct {
-	packets [][]byte // a ring, allocated with the first packet
-	first   int
-	n       int
-}
+// first. An empty packet is a keepalive. It is nil when nothing waits.
+type stagedQueue [][]byte
 
 // push adds a copy of packet and reports whether the oldest had to go for it.
 func (q *stagedQueue) push(packet []byte) (dropped bool) {
-	if q.packets == nil {
-		q.packets = make([][]byte, maxStaged)
-	}
-	if q.n == maxStaged {
+	if len(*q) == maxStaged {
 		q.pop()
 		dropped = true
 	}
-	q.packets[(q.first+q.n)%maxStaged] = append([]byte(nil), packet...)
-	q.n++
+	*q = append(*q, append([]byte(nil), packet...))
 	return dropped
 }
 
 // pop removes the oldest packet.
 func (q *stagedQueue) pop() []byte {
-	packet := q.packets[q.first]
-	q.packets[q.first] = nil
-	q.first = (q.first + 1) % maxStaged
-	q.n--
+	packet := (*q)[0]
+	(*q)[0] = nil
+	if *q = (*q)[1:]; len(*q) == 0 {
+		*q = nil
+	}
 	return packet
 }
 
@@ -55,11 +48,11 @@ func (p *Peer) Stage(now Time, out *Output, packets ...[]byte) {
 // flushStaged seals and sends what waits, or asks for the session that it
 // needs.
 func (p *Peer) flushStaged(now Time, out *Output) {
-	if p.staged.n == 0 || !p.up {
+	if len(p.staged) == 0 || !p.up {
 		return
 	}
 	k := p.SendKey(now.Boot)
-	for k != nil && p.staged.n > 0 {
+	for k != nil && len(p.staged) > 0 {
 		counter, ok := k.Reserve(1)
 		if !ok {
 			k = nil
@@ -78,15 +71,13 @@ func (p *Peer) flushStaged(now Time, out *Output) {
 	}
 	if k == nil {
 		p.wantInitiation(now, out, false)
-		return
 	}
-	p.staged.packets = nil
 }
 
 // sendKeepalive sends an empty packet, or what waits in its place: without a
 // session that starts a handshake.
 func (p *Peer) sendKeepalive(now Time, out *Output) {
-	if p.staged.n == 0 {
+	if len(p.staged) == 0 {
 		p.staged.push(nil)
 	}
 	p.flushStaged(now, out)
@@ -94,9 +85,8 @@ func (p *Peer) sendKeepalive(now Time, out *Output) {
 
 // dropStaged empties the queue.
 func (p *Peer) dropStaged() {
-	for p.staged.n > 0 {
+	for len(p.staged) > 0 {
 		p.staged.pop()
 		p.engine.Drop(DropStaged)
 	}
-	p.staged = stagedQueue{}
 }

@@ -26,14 +26,14 @@ func TestStagedQueue(t *testing.T) {
 			t.Errorf("of %d packets arrived %v, want %v", n, got, want)
 		}
 		a.expectDrops(DropStaged, uint64(n-len(want)))
-		if q := a.peer(b).staged; q.n != 0 || q.packets != nil {
+		if q := a.peer(b).staged; q != nil {
 			t.Error("the empty queue keeps its memory")
 		}
 	}
 }
 
-// TestStagedRing: the queue's own order, over its end.
-func TestStagedRing(t *testing.T) {
+// TestStagedOrder: the order of the queue itself, full and not.
+func TestStagedOrder(t *testing.T) {
 	var q stagedQueue
 	next, oldest := byte(0), byte(0)
 	for round := range 5 {
@@ -51,8 +51,8 @@ func TestStagedRing(t *testing.T) {
 			}
 			oldest++
 		}
-		if q.n != int(next-oldest) {
-			t.Fatalf("%d packets, want %d", q.n, next-oldest)
+		if len(q) != int(next-oldest) {
+			t.Fatalf("%d packets, want %d", len(q), next-oldest)
 		}
 	}
 }
@@ -82,7 +82,7 @@ func TestStagedWhileDown(t *testing.T) {
 	a.send(b)
 	a.engine.Down()
 	a.expectDrops(DropStaged, 1)
-	if a.peer(b).staged.packets != nil {
+	if a.peer(b).staged != nil {
 		t.Error("the dropped queue keeps its memory")
 	}
 	a.send(b)
@@ -106,7 +106,7 @@ func TestStagedKeepalive(t *testing.T) {
 	a.greet(b)
 	l.carry = lose
 	l.run(0)
-	if n := a.peer(b).staged.n; n != 1 {
+	if n := len(a.peer(b).staged); n != 1 {
 		t.Errorf("%d keepalives wait, want 1", n)
 	}
 	l, a, b = pair(t, 1)
