@@ -21,7 +21,12 @@ const (
 	connectTime = 30 * time.Second // for a handshake and a connection
 	// halfClosedTime is how long standard input is still read when the target has ended its stream.
 	halfClosedTime = time.Minute
+	// leaveTime is what the streams get to end in order after a signal.
+	leaveTime = 2 * time.Second
 )
+
+// errLeft is that a signal ended the connection. Whoever sent it knows, so it has no text.
+var errLeft = &childError{code: exitRuntime}
 
 func (a *app) connectCommand() *cobra.Command {
 	return &cobra.Command{
@@ -30,7 +35,9 @@ func (a *app) connectCommand() *cobra.Command {
 		Long: `connect brings the first tunnel of a configuration up, connects to a TCP port behind it, and
 carries standard input there and what comes back to standard output. The end of one is
 passed on while the other goes on. FILE and NAME are as for up; a HOST that is a name is
-looked up in the tunnel. Nothing else may use the same private key at the time.`,
+looked up in the tunnel. Nothing else may use the same private key at the time.
+
+SIGHUP, SIGINT or SIGTERM ends it when what was read before is carried, after 2 s at most.`,
 		Example:               `  ssh -o ProxyCommand='wimble connect wg0.conf %h:%p' user@10.0.0.5`,
 		Args:                  cobra.RangeArgs(1, 2),
 		ValidArgsFunction:     completeConfig,
@@ -54,6 +61,9 @@ func (a *app) connect(ctx context.Context, args []string, target string, stdin i
 		return err
 	}
 	p.Config = config.Config{Tunnels: p.Tunnels[:1]}
+	// ssh sends SIGHUP to its ProxyCommand right behind its last words.
+	ctx, stop := untilSignal(ctx, syscall.SIGHUP)
+	defer stop()
 	s := a.newSession(p)
 	s.name, s.quiet = "", true
 	if err := s.open(ctx); err != nil {
@@ -63,9 +73,12 @@ func (a *app) connect(ctx context.Context, args []string, target string, stdin i
 	s.main = func(ctx context.Context) error {
 		conn, err := s.dial(ctx, target)
 		if err == nil {
-			err = splice(conn, stdin, stdout)
+			err = splice(ctx, conn, stdin, stdout)
 		}
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return errLeft
+		case err != nil:
 			return fmt.Errorf("%s: %w", target, err)
 		}
 		return nil
@@ -111,17 +124,24 @@ func (s *session) dialCause(err error) error {
 	return err
 }
 
-// splice carries what is read to the target, and what the target says to stdout, until both have ended. It closes both
-// but stdin, from which a read may be left that waits.
-func splice(target net.Conn, stdin io.Reader, stdout io.Writer) error {
+// splice carries what is read to the target, and what the target says to stdout, until both have ended, or for
+// leaveTime after ctx. It closes both but stdin, from which a read may be left that waits.
+func splice(ctx context.Context, target net.Conn, stdin io.Reader, stdout io.Writer) error {
 	defer target.Close()
+	leave := context.AfterFunc(ctx, func() { _ = target.SetDeadline(time.Now().Add(leaveTime)) })
+	defer leave()
 	up := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(target, stdin)
 		_ = forward.CloseWrite(target) // fails only when the target is gone, which the other direction sees
 		up <- err
 	}()
-	if _, err := io.Copy(stdout, target); err != nil {
+	_, err := io.Copy(stdout, target)
+	if err != nil && ctx.Err() != nil {
+		// Nobody may read stdout any more; the target is still to hear the rest, and its end.
+		_, err = io.Copy(io.Discard, target)
+	}
+	if err != nil {
 		return streamError(err)
 	}
 	if out, ok := stdout.(io.Closer); ok {
@@ -133,6 +153,8 @@ func splice(target net.Conn, stdin io.Reader, stdout io.Writer) error {
 	select {
 	case err := <-up:
 		return streamError(err)
+	case <-ctx.Done():
+		return nil
 	case <-time.After(halfClosedTime):
 		return nil
 	}

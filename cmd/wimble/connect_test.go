@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/wimble-proxy/wimble/forward"
 )
@@ -108,5 +110,59 @@ func TestConnectReset(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if want := "wimble: 10.77.0.1:2000: connection reset by peer\n"; cmd.ProcessState.ExitCode() != exitRuntime || string(out) != want {
 		t.Errorf("%v, and it said %q, want %q", err, out, want)
+	}
+}
+
+// TestConnectLeaves: who is told to end still carries what it was given, and tells the target that this was all. ssh ends
+// its ProxyCommand in this way.
+func TestConnectLeaves(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
+		end, _, dir := newFarEnd(t)
+		ln, err := end.net.Listen(t.Context(), "tcp", "10.77.0.1:2000")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(executable(t))
+		cmd.Args = []string{"wimble", "connect", "wg0.conf", "10.77.0.1:2000"}
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), noRaceSleep)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		in, err1 := cmd.StdinPipe()
+		out, err2 := cmd.StdoutPipe()
+		if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+			t.Fatal(err)
+		}
+		c, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// It is at work when something has come through.
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		last := bytes.Repeat([]byte("last words "), 1<<12) // within a pipe's 64 KiB
+		if _, err := in.Write(last); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		in.Close()
+		out.Close()
+		_ = c.SetReadDeadline(time.Now().Add(time.Minute)) // an end that never comes fails the test, too
+		if heard, err := io.ReadAll(c); err != nil || !bytes.Equal(heard, last) {
+			t.Errorf("%v: the target heard %d bytes, %v, want %d and the end", sig, len(heard), err, len(last))
+		}
+		// Nobody reads this, which must not hold anything up.
+		_, _ = c.Write([]byte("y"))
+		c.Close()
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitRuntime || stderr.Len() > 0 {
+			t.Errorf("%v: %v, and it said %q, want exit code %d alone", sig, err, stderr.String(), exitRuntime)
+		}
+		ln.Close()
 	}
 }
