@@ -25,8 +25,8 @@ const (
 	leaveTime = 2 * time.Second
 )
 
-// errLeft is that a signal ended the connection. Whoever sent it knows, so it has no text.
-var errLeft = &childError{code: exitRuntime}
+// left is that a signal ended the connection, or that nobody reads what comes. Whoever did it knows, so it has no text.
+func left() error { return &childError{code: exitRuntime} }
 
 func (a *app) connectCommand() *cobra.Command {
 	return &cobra.Command{
@@ -37,7 +37,8 @@ carries standard input there and what comes back to standard output. The end of 
 passed on while the other goes on. FILE and NAME are as for up; a HOST that is a name is
 looked up in the tunnel. Nothing else may use the same private key at the time.
 
-SIGHUP, SIGINT or SIGTERM ends it when what was read before is carried, after 2 s at most.`,
+SIGHUP, SIGINT, SIGTERM or nobody to read standard output ends it when what was read before
+is carried, after 2 s at most.`,
 		Example:               `  ssh -o ProxyCommand='wimble connect wg0.conf %h:%p' user@10.0.0.5`,
 		Args:                  cobra.RangeArgs(1, 2),
 		ValidArgsFunction:     completeConfig,
@@ -77,7 +78,7 @@ func (a *app) connect(ctx context.Context, args []string, target string, stdin i
 		}
 		switch {
 		case ctx.Err() != nil:
-			return errLeft
+			return left()
 		case err != nil:
 			return fmt.Errorf("%s: %w", target, err)
 		}
@@ -137,9 +138,11 @@ func splice(ctx context.Context, target net.Conn, stdin io.Reader, stdout io.Wri
 		up <- err
 	}()
 	_, err := io.Copy(stdout, target)
-	if err != nil && ctx.Err() != nil {
-		// Nobody may read stdout any more; the target is still to hear the rest, and its end.
-		_, err = io.Copy(io.Discard, target)
+	if unread := errors.Is(err, syscall.EPIPE); unread || err != nil && ctx.Err() != nil {
+		// Nobody reads stdout any more; the target is still to hear the rest, and its end.
+		_ = target.SetDeadline(time.Now().Add(leaveTime))
+		_, _ = io.Copy(io.Discard, target) // how it ends makes no difference to anyone
+		return left()
 	}
 	if err != nil {
 		return streamError(err)
