@@ -1,16 +1,20 @@
 package netstack
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 
 	"github.com/wimble-proxy/wimble/wireguard"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
 // A slow link slows the senders down: nothing is dropped, and what waits is
@@ -123,6 +127,105 @@ func TestCloseWithTrafficInFlight(t *testing.T) {
 			t.Errorf("seed %d, round %d: ping after Close: %v", seed, round, err)
 		}
 		p.left.deliver([][]byte{udpPacket(right4, left4, "late")})
+	}
+}
+
+// What was written to connections that are closed arrives, although the tunnel
+// is closed at once; the end of a stream is passed on as such.
+func TestCloseDeliversWhatWasWritten(t *testing.T) {
+	data := noise(7, 3<<20)
+	for _, c := range []struct {
+		name  string
+		first func(near, far *TCPConn) // before the near end closes
+	}{
+		{"near end first", func(near, far *TCPConn) {}},
+		{"far end first", func(near, far *TCPConn) {
+			far.CloseWrite()
+			near.WaitReadable()
+		}},
+	} {
+		for _, side := range []string{"own stack", "stack of the flows"} {
+			t.Run(c.name+", "+side, func(t *testing.T) {
+				near, far, tunnel := closing(t, side)
+				c.first(near, far)
+				received := make(chan error, 1)
+				go func() {
+					got, err := io.ReadAll(far)
+					if err == nil && !bytes.Equal(got, data) {
+						err = fmt.Errorf("%d bytes of %d came", len(got), len(data))
+					}
+					received <- err
+				}()
+				if _, err := near.Write(data); err != nil {
+					t.Error(err)
+				}
+				near.Close()
+				tunnel.Close()
+				if err := <-received; err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// closing returns both ends of a connection, and the tunnel that the near one
+// belongs to.
+func closing(t *testing.T, side string) (near, far *TCPConn, tunnel *Net) {
+	if side == "own stack" {
+		p := newPair(t)
+		near, far = p.connect(t, right4)
+		return near, far, p.left
+	}
+	accept, flows := handOver(t)
+	p := newGateway(t, Options{Accept: accept})
+	dialed := p.dial(t.Context(), "tcp", netip.AddrPortFrom(foreign4, 80))
+	c, err := (<-flows).Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := <-dialed
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	return c.(*TCPConn), r.conn.(*TCPConn), p.right
+}
+
+// Close does not wait for what nobody has to deliver: a connection that is
+// open, one whose end the other side knows of, one that failed.
+func TestCloseWaitsForNothingElse(t *testing.T) {
+	p := newPair(t)
+	open, _ := p.connect(t, right4)
+	halfOpen, far := p.connect(t, right4)
+	reset, _ := p.connect(t, right4)
+	open.Write(make([]byte, 100<<10))
+	open.CloseWrite()
+	halfOpen.Close()
+	if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatal(err)
+	}
+	for !delivered(halfOpen.ep.(*tcp.Endpoint)) { // until the acknowledgement is back
+		runtime.Gosched()
+	}
+	reset.SetLinger(0)
+	reset.Close()
+	if left := p.left.resetOpen(); len(left) != 0 {
+		t.Errorf("Close would wait for %d connections", len(left))
+	}
+}
+
+// Close ends when the other end of a connection does not.
+func TestCloseWithADeadFarEnd(t *testing.T) {
+	p := newPair(t)
+	c, far := p.connect(t, right4)
+	far.SetLinger(0) // the near end is dead to it, too
+	p.fromLeft.swallow()
+	c.Write([]byte("nobody hears this"))
+	c.Close()
+	p.left.Close()
+	// It was told that the stream broke off, if it still hears anything.
+	if state := tcp.EndpointState(c.ep.State()); state != tcp.StateError {
+		t.Errorf("the connection is in state %v", state)
 	}
 }
 

@@ -118,8 +118,11 @@ type flow struct {
 }
 
 // newFlow returns the flow that a packet begins. It fails if there is no way
-// back to where the packet claims to come from.
+// back to where the packet claims to come from, and when the tunnel ends.
 func (f *flows) newFlow(network string, id stack.TransportEndpointID, pkt *stack.PacketBuffer) (flow, error) {
+	if f.ctx.Err() != nil {
+		return flow{}, net.ErrClosed
+	}
 	source, destination := endpointAddrs(id)
 	if f.net.own[source.Addr()] {
 		return flow{}, syscall.EINVAL // whoever may send for us, it was not us

@@ -231,6 +231,9 @@ func TestN12(t *testing.T) {
 							if r.err != nil {
 								return
 							}
+							if c, ok := r.conn.(*TCPConn); ok {
+								c.SetLinger(0) // or Close gives it time: the other end may be gone
+							}
 							defer r.conn.Close()
 							defer context.AfterFunc(ctx, func() { r.conn.Close() })()
 							_, _ = r.conn.Write([]byte("x"))

@@ -87,10 +87,11 @@ type Net struct {
 	has4, has6 bool
 
 	// gate is held for reading by whoever enters the stack with something
-	// new, a packet or a connection. Close takes it to set closed.
-	gate   sync.RWMutex
-	closed bool // guarded by gate
-	// done is closed with it.
+	// new, a packet or a connection. Close takes it to set closed, after which
+	// no connection enters, and then deaf, after which no packet does.
+	gate         sync.RWMutex
+	closed, deaf bool // guarded by gate
+	// done is closed when closed is set.
 	done chan struct{}
 
 	closing sync.Once
@@ -206,14 +207,14 @@ func (n *Net) Device() *wireguard.Device { return n.device }
 
 // deliver takes packets from the Device.
 func (n *Net) deliver(packets [][]byte) {
-	if n.enter() != nil {
-		return
+	n.gate.RLock()
+	defer n.gate.RUnlock()
+	if !n.deaf {
+		n.nic.deliver(packets)
 	}
-	defer n.leave()
-	n.nic.deliver(packets)
 }
 
-// enter is called before something new enters the stack, leave after it. It
+// enter is called before a connection enters the stack, leave after it. It
 // returns net.ErrClosed after Close.
 func (n *Net) enter() error {
 	n.gate.RLock()
@@ -234,31 +235,4 @@ func (n *Net) unlessClosed(err error) error {
 	default:
 		return err
 	}
-}
-
-// Close ends the tunnel. Open connections are reset, and calls that wait
-// return with an error. It returns when no goroutine of the tunnel is left; a
-// second call waits for the first.
-func (n *Net) Close() error {
-	n.closing.Do(func() {
-		// Whoever waits for the queue holds locks of the stack, and maybe the
-		// gate: they go first.
-		n.nic.queue.drain()
-		n.gate.Lock()
-		n.closed = true
-		close(n.done)
-		if n.flows != nil {
-			n.flows.cancel()
-		}
-		n.gate.Unlock()
-		// The link still takes what this has to say.
-		stopStack(n.stack)
-		if n.flows != nil {
-			stopStack(n.flows.stack)
-		}
-		n.nic.queue.close()
-		n.tasks.Wait()
-		n.stop()
-	})
-	return nil
 }

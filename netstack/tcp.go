@@ -221,9 +221,15 @@ func (c *TCPConn) SetLinger(seconds int) error {
 	return nil
 }
 
-// Close closes both directions. What was written is still sent, for a minute;
-// what was not read makes it a reset. Calls that wait return net.ErrClosed.
+// Close closes both directions. What was written is still sent, for a minute,
+// or as [Net.Close] says; what was not read makes it a reset. Calls that wait
+// return net.ErrClosed.
 func (c *TCPConn) Close() error {
+	select {
+	case <-c.tunnel:
+		_ = c.SetLinger(0) // it was open at the end of the tunnel
+	default:
+	}
 	orphan := tcpip.TCPUserTimeoutOption(orphanTimeout)
 	_ = c.ep.SetSockOpt(&orphan) // is for a connection that is still there
 	return c.socket.Close()

@@ -97,6 +97,7 @@ func TestN2(t *testing.T) {
 		if err := <-accepted; err != nil {
 			t.Errorf("the same ports again: %v", err)
 		}
+		p.right.deliver([][]byte{tcpSegment(src, dst, header.TCPFlagRst, 301, 0)}) // or Close waits for this peer
 	})
 }
 

@@ -34,9 +34,9 @@ type queue struct {
 	// open is the last batch of each route in the queue, to which packets can
 	// still be added.
 	open map[wireguard.Route]*queued
-	// draining says that nobody waits for room any more, closed that the
-	// queue ends when it is empty.
-	draining, closed bool
+	// closed says that nothing is taken any more, and that the queue ends when
+	// it is empty.
+	closed bool
 }
 
 // queued is a batch that waits, and the bytes of its packets.
@@ -96,11 +96,11 @@ func (q *queue) put(b *wireguard.Batch, n int) bool {
 // makeRoom waits until the queue takes something. It returns false when it
 // will not, and packets are lost. It is called with mu held.
 func (q *queue) makeRoom(packets int) bool {
-	for q.full() && !q.draining {
+	for q.full() && !q.closed {
 		q.stats.transmitWaits.Add(1)
 		q.room.Wait()
 	}
-	if q.full() || q.closed {
+	if q.closed {
 		q.stats.transmitDrops.Add(uint64(packets))
 		return false
 	}
@@ -160,20 +160,12 @@ func (q *queue) run() {
 	}
 }
 
-// drain lets nobody wait any more: what finds no room is lost. The stack has
-// to be stopped after this, since its locks are held by those who wait.
-func (q *queue) drain() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.draining = true
-	q.room.Broadcast()
-}
-
-// close ends run when all that is queued was sent.
+// close ends run when all that is queued was sent. Who waits for room waits no
+// longer, and what has found none is lost.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.draining, q.closed = true, true
+	q.closed = true
 	q.room.Broadcast()
 	q.work.Broadcast()
 }

@@ -207,11 +207,10 @@ func TestQueueEnds(t *testing.T) {
 		default:
 		}
 	}
-	q.drain()
+	q.close()
 	if <-ended {
 		t.Error("a packet was taken without room")
 	}
-	q.close()
 	q.run()
 	if len(r.packets) != maxQueuedBatches {
 		t.Errorf("%d packets were sent of %d", len(r.packets), maxQueuedBatches)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -87,8 +88,9 @@ func (s *session) foreground(ctx context.Context) error {
 			s.console.say("ending: open connections have %.0f s to finish (%d now); another Ctrl-C ends them", s.grace.Seconds(), open)
 		}
 	})
-	defer told()
 	err := s.serve(ctx)
+	told()
+	stop() // close may take a while, too
 	s.console.log.Info("ended", "sockets", s.host)
 	return err
 }
@@ -213,9 +215,11 @@ func (s *session) conns() (n int) {
 	return n
 }
 
-// close ends the tunnels.
+// close ends the tunnels, all at once: each may give what it has still to deliver some time.
 func (s *session) close() {
+	var closing sync.WaitGroup
 	for _, t := range s.tunnels {
-		t.net.Close()
+		closing.Go(func() { t.net.Close() })
 	}
+	closing.Wait()
 }
