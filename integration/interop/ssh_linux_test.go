@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -145,11 +146,14 @@ func (d *sshd) serve(t *testing.T, s *site) {
 	}
 }
 
-// serveConn serves one connection until its sshd ends. The client may be gone
-// without a word by then: ssh ends its ProxyCommand by a signal.
+// serveConn serves one connection until its sshd ends, which it does when it has
+// heard its client leave.
 func (d *sshd) serveConn(t *testing.T, c net.Conn) {
+	// Beyond the end of the test, so that the last one hears its client leave.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	defer cancel()
 	var says bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), d.path, "-i", "-e", "-f", d.file("sshd_config"))
+	cmd := exec.CommandContext(ctx, d.path, "-i", "-e", "-f", d.file("sshd_config"))
 	cmd.Stdout, cmd.Stderr = c, &says
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -161,9 +165,9 @@ func (d *sshd) serveConn(t *testing.T, c net.Conn) {
 		_, _ = io.Copy(stdin, c) // either is closed by the other's end
 		stdin.Close()
 	})
-	// A client that leaves in good order is an error to it, too.
+	// It takes a client that says goodbye for an error, too.
 	if err := cmd.Run(); err != nil && !strings.Contains(says.String(), "Disconnected from user") {
-		t.Logf("sshd: %v: %s", err, &says)
+		t.Errorf("sshd did not hear that its client left: %v: %s", err, &says)
 	}
 	c.Close()
 	reader.Wait()
