@@ -65,7 +65,7 @@ var layout = map[string]row{
 		why:  "everything depends on it",
 	},
 	"integration": {
-		imports: []string{"cmd/wimble", "proxy", "forward", "netstack", "config", "wireguard", "wireguard/uapi", "wireguard/engine", "wireguard/handshake", "wireguard/message", "wireguard/key"},
+		imports: []string{"cmd/wimble", "proxy", "forward", "netstack", "config", "wireguard", "wireguard/uapi", "wireguard/engine", "wireguard/handshake", "wireguard/message", "wireguard/key", "integration/bench/service"},
 		why:     "it tests the whole",
 	},
 }

@@ -3,6 +3,7 @@ module github.com/wimble-proxy/wimble/integration/interop
 go 1.26.3
 
 require (
+	github.com/things-go/go-socks5 v0.1.1
 	github.com/wimble-proxy/wimble v0.0.0
 	golang.org/x/crypto v0.58.0
 	golang.org/x/net v0.62.0
