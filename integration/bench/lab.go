@@ -15,6 +15,7 @@ import (
 // lab is where the programs run: one place for clients and load, and one for the far ends.
 type lab struct {
 	dir                    string // temporary
+	profiles               string // folder, "" for none
 	wimble, reference, own string // programs
 	near, far              place
 	noKernel               string // why there is no TUN device of the kernel; "" if there is
@@ -36,13 +37,13 @@ const (
 )
 
 // newLab builds the programs and makes the places.
-func newLab(ctx context.Context, say func(format string, args ...any)) (*lab, error) {
+func newLab(ctx context.Context, profiles string, say func(format string, args ...any)) (*lab, error) {
 	dir, err := os.MkdirTemp("", "wimble-bench-")
 	if err != nil {
 		return nil, err
 	}
 	loopback := netip.MustParseAddr("127.0.0.1")
-	l := &lab{dir: dir, near: place{"", loopback}, far: place{"", loopback}}
+	l := &lab{dir: dir, profiles: profiles, near: place{"", loopback}, far: place{"", loopback}}
 	if err := l.build(ctx); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
@@ -70,11 +71,17 @@ func (l *lab) build(ctx context.Context) error {
 		return err
 	}
 	l.own, l.wimble, l.reference = own, filepath.Join(l.dir, "wimble"), filepath.Join(l.dir, "reference")
-	for _, b := range []struct{ program, module, dir string }{
-		{l.wimble, root, "./cmd/wimble"},
-		{l.reference, filepath.Join(root, "integration", "interop"), "./reference"},
+	overlay := "-overlay="
+	if l.profiles != "" {
+		if overlay, err = l.profiled(root); err != nil {
+			return err
+		}
+	}
+	for _, b := range []struct{ dir, program, what, overlay string }{
+		{root, l.wimble, "./cmd/wimble", overlay},
+		{filepath.Join(root, "integration", "interop"), l.reference, "./reference", "-overlay="},
 	} {
-		if _, err := command(ctx, b.module, "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", b.program, b.dir); err != nil {
+		if _, err := command(ctx, b.dir, "go", "build", "-buildvcs=false", "-ldflags=-s -w", b.overlay, "-o", b.program, b.what); err != nil {
 			return err
 		}
 	}

@@ -108,6 +108,7 @@ func (l *load) wait(d time.Duration) {
 
 // measure lets the clock run.
 func (l *load) measure() (result, error) {
+	l.profile()
 	begin, bytes := time.Now(), l.bytes.Load()
 	cpu, err := cpuTime(l.PID)
 	if err != nil {
@@ -119,6 +120,7 @@ func (l *load) measure() (result, error) {
 	}
 	l.counting.Store(false)
 	used, err := cpuTime(l.PID)
+	l.profile()
 	r := result{
 		Seconds: time.Since(begin).Seconds(), CPU: (used - cpu).Seconds(),
 		Bytes: l.bytes.Load() - bytes, Failed: l.failed.Load(),
@@ -131,6 +133,12 @@ func (l *load) measure() (result, error) {
 		err = fmt.Errorf("nothing to measure came in %v", patience)
 	}
 	return r, err
+}
+
+func (l *load) profile() {
+	if l.Profile {
+		toggleProfile(l.PID)
+	}
 }
 
 // seen reports whether there is something to measure of all that runs: a slice is longer than it should be rather than

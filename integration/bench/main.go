@@ -24,6 +24,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"syscall"
 	"time"
@@ -65,7 +66,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	rows := flags.String("run", "", "measure the rows whose name matches this `regexp`")
 	flags.StringVar(&o.json, "json", "", "write what was measured to this `file`")
 	flags.StringVar(&o.svg, "svg", "", "write plots of throughput against round trip and loss to this `folder`")
-	flags.StringVar(&o.profile, "profile", "", "write CPU profiles of Wimble as the client to this `folder`, one for each row")
+	flags.StringVar(&o.profile, "profile", "", "write profiles of Wimble as the client to this `folder`, a row's last slice, for go tool pprof")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -76,8 +77,19 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return errors.New("-slices and -time must be above zero")
 	}
 	var err error
+	if o.profile, err = absolute(o.profile); err != nil {
+		return err
+	}
 	if o.rows, err = regexp.Compile(*rows); err != nil {
 		return fmt.Errorf("-run: %w", err)
 	}
 	return bench(ctx, o, stdout, stderr)
+}
+
+// absolute is a path that processes in other folders understand, and "" for "".
+func absolute(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	return filepath.Abs(path)
 }

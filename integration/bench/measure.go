@@ -18,7 +18,7 @@ const (
 // bench measures the rows that the options name.
 func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	say := func(format string, args ...any) { fmt.Fprintf(stderr, "bench: "+format+"\n", args...) }
-	l, err := newLab(ctx, say)
+	l, err := newLab(ctx, o.profile, say)
 	if err != nil {
 		return err
 	}
@@ -53,6 +53,9 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 // measure does a row's work with each of its clients in turns, and returns the samples of each.
 func (l *lab) measure(ctx context.Context, r row, o options) (_ map[client][]sample, err error) {
 	r.fit(o)
+	if o.profile != "" {
+		r.profile = profileOf(o.profile, r.name)
+	}
 	pairs := map[client]*pair{}
 	defer func() {
 		for _, p := range pairs {
@@ -120,7 +123,7 @@ func (l *lab) slice(ctx context.Context, r *row, c client, p *pair) (_ sample, e
 	}
 	s.first, s.size = p.first, p.size
 	w := r.work
-	w.Via, w.Target, w.PID = p.via, p.target, p.client.pid()
+	w.Via, w.Target, w.PID, w.Profile = p.via, p.target, p.client.pid(), r.profile != "" && c == ours
 	if s.result, err = l.do(ctx, w); err != nil {
 		select {
 		case <-p.client.ended:

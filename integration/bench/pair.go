@@ -36,6 +36,7 @@ type setting struct {
 	far       far
 	path      *path // of the datagrams, nil for none but the veth pair or loopback
 	idlePeers int   // beside the one that is used
+	profile   string
 }
 
 // pair is a client with its far end and what is between them.
@@ -61,7 +62,7 @@ func (l *lab) open(ctx context.Context, c client, s setting) (_ *pair, err error
 	}()
 	if c == plain {
 		p.target = netip.AddrPortFrom(l.far.address, l.services)
-		return p, l.openClient(ctx, p, c, nil)
+		return p, l.openClient(ctx, p, c, s, nil)
 	}
 	port, err := l.freePort()
 	if err != nil {
@@ -93,7 +94,7 @@ func (l *lab) open(ctx context.Context, c client, s setting) (_ *pair, err error
 			return nil, err
 		}
 	}
-	return p, l.openClient(ctx, p, c, t)
+	return p, l.openClient(ctx, p, c, s, t)
 }
 
 // add keeps a process that was started.
@@ -125,7 +126,7 @@ func (l *lab) openFar(ctx context.Context, p *pair, f far, t *tunnel) error {
 }
 
 // openClient starts the client and waits for its first byte.
-func (l *lab) openClient(ctx context.Context, p *pair, c client, t *tunnel) error {
+func (l *lab) openClient(ctx context.Context, p *pair, c client, s setting, t *tunnel) error {
 	if c != kernelTun {
 		port, err := l.freePort()
 		if err != nil {
@@ -158,7 +159,7 @@ func (l *lab) openClient(ctx context.Context, p *pair, c client, t *tunnel) erro
 		}
 	} else {
 		// Each has a folder of its own for its control socket.
-		env := []string{"XDG_RUNTIME_DIR=" + filepath.Join(l.dir, p.via.String())}
+		env := []string{"XDG_RUNTIME_DIR=" + filepath.Join(l.dir, p.via.String()), "WIMBLE_BENCH_PROFILE=" + s.profile}
 		p.client, err = startProcess(l.near.namespace, env, nil, nil, argv...)
 	}
 	if err != nil {

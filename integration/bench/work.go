@@ -14,6 +14,8 @@ type work struct {
 	Target netip.AddrPort
 	// PID is the client, whose CPU and memory count.
 	PID int
+	// Profile has the client begin a profile when the clock does, and end it.
+	Profile bool
 
 	// Short connections are made and closed first; Hold are made and left alone; Stall are sources that nobody reads.
 	Short, Hold, Stall int
