@@ -1,6 +1,8 @@
 package netstack
 
 import (
+	"bytes"
+
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
@@ -11,29 +13,41 @@ import (
 // deliver gives the stack what the Device received in one go. The packets are
 // the caller's again when it returns.
 func (e *endpoint) deliver(packets [][]byte) {
-	e.stats.deliverPackets.Add(uint64(len(packets)))
+	c, ok := e.coalescers.Get().(*coalescer)
+	if !ok {
+		c = &coalescer{hand: e.hand, stats: &e.stats}
+	}
+	size := 0
 	for _, p := range packets {
-		e.stats.deliverBytes.Add(uint64(len(p)))
+		size += len(p)
 		in := e.inspect(p)
 		switch in.verdict {
 		case malformed:
 			e.stats.deliverMalformed.Add(1)
-			continue
 		case corrupt:
 			e.stats.deliverChecksum.Add(1)
-			continue
-		}
-		pkt := in.packetBuffer()
-		switch {
-		case e.flows != nil && e.flows.foreign(destination(in.bytes)):
-			e.flows.nic.handle(&in, pkt)
-		case in.version == header.IPv6Version:
-			e.v6.HandlePacket(pkt)
 		default:
-			e.v4.HandlePacket(pkt)
+			c.add(&in)
 		}
-		pkt.DecRef()
 	}
+	c.flush()
+	e.coalescers.Put(c)
+	e.stats.deliverPackets.Add(uint64(len(packets)))
+	e.stats.deliverBytes.Add(uint64(size))
+}
+
+// hand gives a packet to the stack that it is for. Its headers are those of
+// in, but for the length.
+func (e *endpoint) hand(in *inbound, pkt *stack.PacketBuffer) {
+	switch {
+	case e.flows != nil && e.flows.foreign(destination(in.bytes)):
+		e.flows.nic.handle(in, pkt)
+	case in.version == header.IPv6Version:
+		e.v6.HandlePacket(pkt)
+	default:
+		e.v4.HandlePacket(pkt)
+	}
+	pkt.DecRef()
 }
 
 // verdict is what deliver found out about a packet's checksums.
@@ -52,9 +66,11 @@ type inbound struct {
 	bytes   []byte // of the packet, by the length in its header
 	version int
 	// headers is the length of its IP and transport headers if the packet is
-	// verified.
-	headers int
-	verdict verdict
+	// verified, and network that of the former.
+	headers, network int
+	verdict          verdict
+	// push says that it is a segment of TCP, or several, with the flag.
+	push bool
 }
 
 // inspect verifies what a sender claims about a packet.
@@ -140,17 +156,77 @@ func (in *inbound) verify(protocol tcpip.TransportProtocolNumber, src, dst tcpip
 	default:
 		in.verdict = verified
 	}
-	in.headers = network + length
+	in.headers, in.network = network+length, network
+	in.push = protocol == header.TCPProtocolNumber && header.TCP(transport).Flags()&header.TCPFlagPsh != 0
 }
 
-// packetBuffer copies the packet for the stack. The headers get a view of
-// their own: the stack copies the view that they are in for each packet that
-// it queues.
+// tcp is the segment in a verified packet of TCP, and else nil.
+func (in *inbound) tcp() header.TCP {
+	if in.verdict != verified {
+		return nil
+	}
+	protocol := in.bytes[9]
+	if in.version == header.IPv6Version {
+		protocol = in.bytes[6]
+	}
+	if protocol != uint8(header.TCPProtocolNumber) {
+		return nil
+	}
+	return header.TCP(in.bytes[in.network:])
+}
+
+// sameFlow reports whether two packets of TCP are of one connection and
+// direction.
+func (in *inbound) sameFlow(other *inbound) bool {
+	if in.version != other.version || !bytes.Equal(in.bytes[in.network:in.network+4], other.bytes[other.network:other.network+4]) {
+		return false
+	}
+	if in.version == header.IPv6Version {
+		return bytes.Equal(in.bytes[8:40], other.bytes[8:40])
+	}
+	return bytes.Equal(in.bytes[12:20], other.bytes[12:20])
+}
+
+// sameKind reports whether the IP headers of two packets of a flow differ in
+// nothing but what differs in all: the length, and the ID, which means nothing
+// here. Marks of congestion are part of it, and so are all options.
+func (in *inbound) sameKind(other *inbound) bool {
+	a, b := in.bytes, other.bytes
+	if in.version == header.IPv6Version {
+		return bytes.Equal(a[:4], b[:4]) && a[7] == b[7] // traffic class, flow label, hop limit
+	}
+	return in.network == header.IPv4MinimumSize && other.network == header.IPv4MinimumSize &&
+		a[1] == b[1] && a[6] == b[6] && a[8] == b[8] // type of service, may it be fragmented, time to live
+}
+
+// finish makes headers of in fit a packet of TCP that is longer, and has a push.
+func (in *inbound) finish(headers []byte, length int) {
+	if in.version == header.IPv6Version {
+		header.IPv6(headers).SetPayloadLength(uint16(length - header.IPv6MinimumSize))
+	} else {
+		ip := header.IPv4(headers)
+		ip.SetTotalLength(uint16(length))
+		ip.SetChecksum(0)
+		ip.SetChecksum(^ip.CalculateChecksum())
+	}
+	if in.push {
+		tcp := header.TCP(headers[in.network:])
+		tcp.SetFlags(uint8(tcp.Flags() | header.TCPFlagPsh))
+	}
+}
+
+// packetBuffer copies the packet for the stack.
 func (in *inbound) packetBuffer() *stack.PacketBuffer {
-	payload := buffer.MakeWithData(in.bytes[:in.headers])
-	rest := buffer.MakeWithData(in.bytes[in.headers:])
+	return newPacket(buffer.NewViewWithData(in.bytes[:in.headers]), buffer.NewViewWithData(in.bytes[in.headers:]), in.verdict == verified)
+}
+
+// newPacket makes a packet of two views, which are its own from now on. The
+// headers have one of their own: the stack copies the view that they are in
+// for each packet that it queues.
+func newPacket(headers, data *buffer.View, validated bool) *stack.PacketBuffer {
+	payload, rest := buffer.MakeWithView(headers), buffer.MakeWithView(data)
 	payload.Merge(&rest)
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: payload})
-	pkt.RXChecksumValidated = in.verdict == verified
+	pkt.RXChecksumValidated = validated
 	return pkt
 }

@@ -3,6 +3,7 @@ package netstack
 import (
 	"math"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
 	"github.com/wimble-proxy/wimble/wireguard"
@@ -39,6 +40,9 @@ type endpoint struct {
 	mtu   int
 	queue *queue
 	stats counters
+
+	// coalescers are those not in use, of *coalescer.
+	coalescers sync.Pool
 
 	// failures are connections to tell that they have no route.
 	failures chan unreachable

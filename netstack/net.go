@@ -18,8 +18,8 @@
 // bursts of TCP, up to 64 KiB; segment cuts them straight into the slots of a
 // batch (segment.go); the queue merges what is small and one goroutine gives
 // it to the Device (transmit.go). In: the Device calls deliver with all that
-// came in one go (deliver.go), which verifies checksums and copies the packets
-// for the stack.
+// came in one go (deliver.go), which verifies checksums; coalesce merges what
+// came in a row of each connection (coalesce.go) and copies it for the stack.
 //
 // What peers send to addresses that are not ours is dropped, unless
 // [Options].Accept takes it: then this end is a gateway (flow.go), with a

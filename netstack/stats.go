@@ -17,6 +17,9 @@ type Stats struct {
 	// DeliverMalformed were no IP packets, or ones that must not be believed,
 	// and DeliverChecksum had a wrong checksum.
 	DeliverPackets, DeliverBytes, DeliverMalformed, DeliverChecksum uint64
+	// CoalesceSegments were merged with the one before them, and CoalesceAcks
+	// are acknowledgements that the next one made superfluous.
+	CoalesceSegments, CoalesceAcks uint64
 	// FlowsOffered were given to Options.Accept, and EchoesOffered to
 	// Options.Echo. FlowsExcess are flows and echo requests for which there
 	// was no room, FlowsPending those that wait for an answer now.
@@ -36,6 +39,7 @@ type counters struct {
 	transmitWaits, transmitDrops                    atomic.Uint64
 	deliverPackets, deliverBytes                    atomic.Uint64
 	deliverMalformed, deliverChecksum               atomic.Uint64
+	coalesceSegments, coalesceAcks                  atomic.Uint64
 }
 
 // Stats returns the counters of the stack.
@@ -55,6 +59,8 @@ func (n *Net) Stats() Stats {
 		DeliverBytes:     c.deliverBytes.Load(),
 		DeliverMalformed: c.deliverMalformed.Load(),
 		DeliverChecksum:  c.deliverChecksum.Load(),
+		CoalesceSegments: c.coalesceSegments.Load(),
+		CoalesceAcks:     c.coalesceAcks.Load(),
 		TCPEstablished:   tcp.CurrentEstablished.Value(),
 		TCPRetransmits:   tcp.Retransmits.Value(),
 	}
