@@ -79,6 +79,7 @@ type Net struct {
 	stack  *stack.Stack
 	device *wireguard.Device // nil in tests
 	flows  *flows            // nil if this is no gateway
+	budget budget
 	// resolver looks up names in the tunnel.
 	resolver *Resolver
 	// own are the tunnel's addresses at this end.

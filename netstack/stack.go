@@ -22,7 +22,7 @@ const nicID = 1
 
 // Settings of the stack. Buffers begin small and grow with what a connection
 // moves in a round trip, to 400 Mbit/s at 80 ms; half of a receive buffer is
-// advertised.
+// advertised. Where there are many connections, each gets less (budget.go).
 const (
 	tcpBufferMin     = 4 << 10
 	tcpBufferDefault = 256 << 10
@@ -100,8 +100,7 @@ func tune(s *stack.Stack) error {
 	// RACK, because without it a little reordering costs most of the speed; and
 	// CUBIC, because Reno needs minutes to use a fast path that is long.
 	recovery, congestion := tcpip.TCPRACKLossDetection, tcpip.CongestionControlOption("cubic")
-	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpReceiveMax}
-	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpSendMax}
+	receive, send := bufferSizes(tcpReceiveMax)
 	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
 	wait, reuse := tcpip.TCPTimeWaitTimeoutOption(timeWait), tcpip.TCPTimeWaitReuseGlobal
 	for _, o := range []tcpip.SettableTransportProtocolOption{

@@ -36,6 +36,7 @@ const (
 // can close one direction, wait for data without a buffer, and reset.
 type TCPConn struct {
 	socket
+	net *Net
 
 	reading sync.Mutex
 	dst     tcpip.SliceWriter // guarded by reading; here so that no read allocates
@@ -52,7 +53,7 @@ var _ net.Conn = (*TCPConn)(nil)
 
 // dialTCP connects to dst.
 func (n *Net) dialTCP(ctx context.Context, network string, dst netip.AddrPort) (*TCPConn, error) {
-	c := &TCPConn{}
+	c := &TCPConn{net: n}
 	err := n.open(&c.socket, network, tcp.ProtocolNumber, protocolOf(dst.Addr()), func(ep tcpip.Endpoint) tcpip.Error {
 		if err := keepAlive(ep); err != nil {
 			return err
@@ -71,6 +72,7 @@ func (n *Net) dialTCP(ctx context.Context, network string, dst netip.AddrPort) (
 		c.ep.Abort()
 		return nil, err
 	}
+	n.budget.add(1, n.stacks())
 	return c, nil
 }
 
@@ -102,7 +104,8 @@ func (c *TCPConn) connected(ctx context.Context, n *Net) error {
 
 // accepted makes a connection of an endpoint that a listener got.
 func (n *Net) accepted(network string, ep tcpip.Endpoint, q *waiter.Queue, remote tcpip.FullAddress) *TCPConn {
-	c := &TCPConn{}
+	c := &TCPConn{net: n}
+	n.budget.add(1, n.stacks())
 	c.init(n, network, ep, q)
 	_ = keepAlive(ep) // fails only on a connection that has failed
 	if local, err := ep.GetLocalAddress(); err == nil {
@@ -232,5 +235,9 @@ func (c *TCPConn) Close() error {
 	}
 	orphan := tcpip.TCPUserTimeoutOption(orphanTimeout)
 	_ = c.ep.SetSockOpt(&orphan) // is for a connection that is still there
-	return c.socket.Close()
+	err := c.socket.Close()
+	if err == nil { // for the first time
+		c.net.budget.add(-1, c.net.stacks())
+	}
+	return err
 }
