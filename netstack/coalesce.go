@@ -24,6 +24,7 @@ type coalescer struct {
 	hand  func(in *inbound, pkt *stack.PacketBuffer)
 	stats *counters
 
+	in   inbound // the packet that deliver looks at; here so that none allocates
 	runs [maxRuns]run
 	next int // the run to go when there is none left
 }

@@ -303,3 +303,22 @@ func FuzzCoalesce(f *testing.F) {
 		}
 	})
 }
+
+// A packet that is merged costs no allocation, and neither does one that is
+// dropped.
+func TestDeliverAllocates(t *testing.T) {
+	n := &Net{}
+	w := newWire(t, wireguard.DefaultMTU, nil)
+	if err := n.start(w, []netip.Prefix{netip.PrefixFrom(left4, 32)}, stackOptions()); err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	var row [][]byte
+	for i := range uint32(40) {
+		row = append(row, tcpOf(false, i*1000, 1, noise(3, 1000), timestamp, nil)) // of no connection
+		row = append(row, edited(row[0], func(p []byte) { p[40] ^= 1 }))
+	}
+	if allocs := testing.AllocsPerRun(100, func() { n.deliver(row) }); allocs > 20 { // for one packet, and the reset
+		t.Errorf("%v allocations for %d packets", allocs, len(row))
+	}
+}

@@ -20,17 +20,18 @@ func (e *endpoint) deliver(packets [][]byte) {
 	size := 0
 	for _, p := range packets {
 		size += len(p)
-		in := e.inspect(p)
-		switch in.verdict {
+		c.in = e.inspect(p)
+		switch c.in.verdict {
 		case malformed:
 			e.stats.deliverMalformed.Add(1)
 		case corrupt:
 			e.stats.deliverChecksum.Add(1)
 		default:
-			c.add(&in)
+			c.add(&c.in)
 		}
 	}
 	c.flush()
+	c.in = inbound{}
 	e.coalescers.Put(c)
 	e.stats.deliverPackets.Add(uint64(len(packets)))
 	e.stats.deliverBytes.Add(uint64(size))

@@ -2,6 +2,7 @@ package netstack
 
 import (
 	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -77,8 +78,13 @@ func (s *segmenter) init(pkt *stack.PacketBuffer) {
 	s.network = len(pkt.NetworkHeader().Slice())
 	s.length = pkt.HeaderSize()
 	s.data.read(s.headers[:s.length])
-	ip := pkt.Network()
-	s.pseudo = header.PseudoHeaderChecksum(header.TCPProtocolNumber, ip.SourceAddress(), ip.DestinationAddress(), 0)
+	var src, dst tcpip.Address // by hand: pkt.Network allocates
+	if ip := s.headers[:s.network]; header.IPVersion(ip) == header.IPv6Version {
+		src, dst = header.IPv6(ip).SourceAddress(), header.IPv6(ip).DestinationAddress()
+	} else {
+		src, dst = header.IPv4(ip).SourceAddress(), header.IPv4(ip).DestinationAddress()
+	}
+	s.pseudo = header.PseudoHeaderChecksum(header.TCPProtocolNumber, src, dst, 0)
 }
 
 // next is the length of the next packet, 0 after the last one.
