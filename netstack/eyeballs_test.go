@@ -82,9 +82,10 @@ func TestRace(t *testing.T) {
 			name:    "the families take turns",
 			lookups: []lookup{{0, addrs("192.0.2.1", "192.0.2.2"), nil}, {0, addrs("2001:db8::1", "2001:db8::2"), nil}},
 			hosts: map[string]func() (time.Duration, error){
-				"2001:db8::1": refused(0), "2001:db8::2": refused(0), "192.0.2.1": refused(0), "192.0.2.2": connects(0),
+				"2001:db8::1": refused(ms), // when both answers are known
+				"2001:db8::2": refused(0), "192.0.2.1": refused(0), "192.0.2.2": connects(0),
 			},
-			winner: "192.0.2.2", tried: []string{"2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2"},
+			winner: "192.0.2.2", tried: []string{"2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2"}, at: ms,
 		},
 		{
 			name:    "all fail: the first error is told",
