@@ -53,15 +53,21 @@ type site struct {
 	seen []string // guarded by mu: method, protocol, scheme, host and path of each request
 }
 
-// openSite starts it all, with the pages of serveWeb.
+// openSite starts it all, with the pages of serveWeb, behind an endpoint on
+// loopback.
 func openSite(t *testing.T) *site {
 	t.Helper()
 	ours, theirs := configure(t, true)
-	s := &site{peer: openForeign(t, theirs), dir: sharedDir(t), mux: http.NewServeMux()}
-	ours.Peers[0].Endpoint = netip.AddrPortFrom(loopback4, s.peer.port(t)).String()
+	peer := openForeign(t, theirs)
+	ours.Peers[0].Endpoint = netip.AddrPortFrom(loopback4, peer.port(t)).String()
+	return newSite(t, peer, ours, buildWimble(t, sharedDir(t)))
+}
+
+// newSite starts what is behind a peer, to which ours leads.
+func newSite(t *testing.T, peer *foreign, ours config.Tunnel, program string) *site {
+	t.Helper()
 	ours.DNS = []netip.Addr{theirsInside[0].Addr()}
-	s.ours = ours
-	s.program = buildWimble(t, s.dir)
+	s := &site{peer: peer, ours: ours, dir: sharedDir(t), program: program, mux: http.NewServeMux()}
 	s.conf = writeWireGuard(t, s.dir, ours)
 	s.names = serveNames(t, s.peer, map[string][]netip.Addr{siteName: {theirsInside[0].Addr(), theirsInside[1].Addr()}})
 	s.serveWeb(t)

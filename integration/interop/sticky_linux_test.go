@@ -1,17 +1,10 @@
 package interop
 
 import (
-	"errors"
 	"net/netip"
-	"os"
-	"os/exec"
 	"syscall"
 	"testing"
 )
-
-// inNamespace is set in the environment of the process that TestNetns16Sticky
-// starts.
-const inNamespace = "INTEROP_IN_NAMESPACE"
 
 // TestNetns16Sticky: we answer from the address that we were spoken to at, and
 // from another one when the host has lost that. It needs a network whose
@@ -19,29 +12,9 @@ const inNamespace = "INTEROP_IN_NAMESPACE"
 // it takes no privilege.
 func TestNetns16Sticky(t *testing.T) {
 	t.Parallel()
-	if os.Getenv(inNamespace) != "" {
+	if enterNamespace(t, syscall.CLONE_NEWNET) {
 		eachImplementation(t, testSticky)
-		return
 	}
-	ip, err := exec.LookPath("ip")
-	if err != nil {
-		skip(t, "this test needs ip(8): install the package iproute2")
-	}
-	self := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.parallel=1")
-	self.Env = append(os.Environ(), inNamespace+"="+ip)
-	self.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-	}
-	out, err := self.CombinedOutput()
-	if errors.Is(err, syscall.EPERM) {
-		skip(t, "this test needs user namespaces, which this system forbids")
-	}
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	t.Logf("%s", out)
 }
 
 // The host's addresses: where the far end is, and two of ours.
@@ -51,10 +24,9 @@ var (
 )
 
 func testSticky(t *testing.T, far implementation) {
-	ip := func(words ...string) { run(t, exec.CommandContext(t.Context(), os.Getenv(inNamespace), words...)) }
-	ip("link", "set", "lo", "up")
+	ip(t, "link", "set", "lo", "up")
 	for _, a := range append(outside[:], farOutside) {
-		ip("address", "replace", a.String()+"/32", "dev", "lo")
+		ip(t, "address", "replace", a.String()+"/32", "dev", "lo")
 	}
 	// The far end is behind a relay, so that it has an address of its own.
 	var r *relay
@@ -87,7 +59,7 @@ func testSticky(t *testing.T, far implementation) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	ip("address", "delete", outside[1].String()+"/32", "dev", "lo")
+	ip(t, "address", "delete", outside[1].String()+"/32", "dev", "lo")
 	say(t, conn, "from another address")
 	hear(t, service, "from another address")
 }
