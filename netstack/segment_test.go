@@ -230,7 +230,8 @@ func TestSegment(t *testing.T) {
 			var got []byte
 			var lengths []int
 			batches := 0
-			for b, n := e.queue.pop(); b != nil; b, n = e.queue.pop() {
+			for e.queue.count > 0 {
+				b, n := e.queue.pop()
 				batches++
 				for i := range b.Len() {
 					p := b.Packet(i)

@@ -13,6 +13,12 @@ const (
 	maxQueuedBytes   = 1 << 20
 )
 
+// maxUnqueued is the length in bytes of the longest packet that is sent by who
+// has it, if nothing else is to be sent: for an acknowledgement or a request,
+// waking run costs more than sending. Longer ones are likely to be followed by
+// others, which one batch can hold.
+const maxUnqueued = 600
+
 // queue is what waits to be sent. It is bounded by bytes and by batches; who
 // finds no room waits, so that the senders of TCP are slowed down and nothing
 // is dropped. Packets that wait are merged into one batch with others of
@@ -23,7 +29,7 @@ type queue struct {
 	stats *counters
 
 	mu sync.Mutex
-	// work is signalled when there is a batch to send, or no more to come.
+	// work is signalled when there is a batch that run can send, or none to come.
 	work sync.Cond
 	// room is signalled when half of the queue is free, or nobody shall wait.
 	room sync.Cond
@@ -34,6 +40,9 @@ type queue struct {
 	// open is the last batch of each route in the queue, to which packets can
 	// still be added.
 	open map[wireguard.Route]*queued
+	// sending says that the link has a packet or a batch. What comes meanwhile
+	// has to wait, to stay in order.
+	sending bool
 	// closed says that nothing is taken any more, and that the queue ends when
 	// it is empty.
 	closed bool
@@ -60,22 +69,27 @@ func (q *queue) add(r wireguard.Route, n int, fill func(packet []byte)) bool {
 	if !q.makeRoom(1) {
 		return false
 	}
-	var packet []byte
 	last := q.open[r]
 	if last != nil {
-		packet = last.batch.Add(n)
-	}
-	if packet == nil {
-		b := q.link.NewBatch(r, n)
-		if packet = b.Add(n); packet == nil {
-			b.Release()
-			return false
+		if packet := last.batch.Add(n); packet != nil {
+			fill(packet)
+			last.bytes += n
+			q.bytes += n
+			return true
 		}
-		last = q.push(b)
+	}
+	b := q.link.NewBatch(r, n)
+	packet := b.Add(n)
+	if packet == nil {
+		b.Release()
+		return false
 	}
 	fill(packet)
-	last.bytes += n
-	q.bytes += n
+	if n <= maxUnqueued && q.count == 0 && !q.sending {
+		q.send(b, n)
+		return true
+	}
+	q.push(b, n)
 	return true
 }
 
@@ -88,8 +102,7 @@ func (q *queue) put(b *wireguard.Batch, n int) bool {
 		b.Release()
 		return false
 	}
-	q.push(b).bytes = n
-	q.bytes += n
+	q.push(b, n)
 	return true
 }
 
@@ -110,27 +123,20 @@ func (q *queue) makeRoom(packets int) bool {
 // full is called with mu held.
 func (q *queue) full() bool { return q.count == len(q.ring) || q.bytes >= maxQueuedBytes }
 
-// push appends a batch. It is called with mu held and room made.
-func (q *queue) push(b *wireguard.Batch) *queued {
+// push appends a batch of n bytes. It is called with mu held and room made.
+func (q *queue) push(b *wireguard.Batch, n int) {
 	last := &q.ring[(q.first+q.count)%len(q.ring)]
-	last.batch, last.bytes = b, 0
+	last.batch, last.bytes = b, n
 	q.count++
+	q.bytes += n
 	q.open[b.Route()] = last
-	q.work.Signal()
-	return last
+	if !q.sending { // else send signals when it is done
+		q.work.Signal()
+	}
 }
 
-// pop takes the oldest batch, and waits for one. It returns nil when the queue
-// is closed and empty.
+// pop takes the oldest batch. It is called with mu held and a batch there.
 func (q *queue) pop() (*wireguard.Batch, int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for q.count == 0 {
-		if q.closed {
-			return nil, 0
-		}
-		q.work.Wait()
-	}
 	oldest := &q.ring[q.first]
 	b, n := oldest.batch, oldest.bytes
 	if q.open[b.Route()] == oldest {
@@ -148,15 +154,32 @@ func (q *queue) pop() (*wireguard.Batch, int) {
 
 // run sends what is queued until the queue is closed and empty.
 func (q *queue) run() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	for {
-		b, n := q.pop()
-		if b == nil {
-			return
+		for q.count == 0 || q.sending {
+			if q.closed && q.count == 0 {
+				return
+			}
+			q.work.Wait()
 		}
-		q.stats.transmitBatches.Add(1)
-		q.stats.transmitPackets.Add(uint64(b.Len()))
-		q.stats.transmitBytes.Add(uint64(n))
-		q.link.Send(b)
+		q.send(q.pop())
+	}
+}
+
+// send gives the link a batch of n bytes. It is called with mu held and nothing
+// being sent, and lets go of mu meanwhile.
+func (q *queue) send(b *wireguard.Batch, n int) {
+	q.sending = true
+	q.mu.Unlock()
+	q.stats.transmitBatches.Add(1)
+	q.stats.transmitPackets.Add(uint64(b.Len()))
+	q.stats.transmitBytes.Add(uint64(n))
+	q.link.Send(b)
+	q.mu.Lock()
+	q.sending = false
+	if q.count > 0 {
+		q.work.Signal()
 	}
 }
 

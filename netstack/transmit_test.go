@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -66,6 +68,17 @@ func routes(t *testing.T, n int) []wireguard.Route {
 	return routes
 }
 
+// hold has a queue take packets as if the link had one.
+func hold(q *queue) { q.sending = true }
+
+// let ends it.
+func let(q *queue) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sending = false
+	q.work.Signal()
+}
+
 // fill returns what writes text into a packet.
 func fill(text []byte) func([]byte) { return func(b []byte) { copy(b, text) } }
 
@@ -73,6 +86,7 @@ func TestQueueMerges(t *testing.T) {
 	to := routes(t, 3)
 	r := &recorder{}
 	q := newQueue(r, new(counters))
+	hold(q)
 	want := map[wireguard.Route][]string{}
 	for i := range 60 {
 		text := binary.BigEndian.AppendUint32(make([]byte, 36), uint32(i))
@@ -83,6 +97,7 @@ func TestQueueMerges(t *testing.T) {
 		}
 	}
 	q.close()
+	let(q)
 	q.run()
 	if r.batches != len(to) {
 		t.Errorf("%d batches for %d routes", r.batches, len(to))
@@ -160,6 +175,7 @@ func TestQueueIsBounded(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			stats := new(counters)
 			q := newQueue(&recorder{}, stats)
+			hold(q)
 			for i := range c.limit {
 				c.add(q, i)
 			}
@@ -181,6 +197,7 @@ func TestQueueIsBounded(t *testing.T) {
 			}
 			var sent sync.WaitGroup
 			sent.Go(q.run)
+			let(q)
 			<-added
 			q.close()
 			sent.Wait()
@@ -195,6 +212,7 @@ func TestQueueEnds(t *testing.T) {
 	stats := new(counters)
 	r := &recorder{}
 	q := newQueue(r, stats)
+	hold(q)
 	for i := range maxQueuedBatches {
 		q.add(wireguard.Route{}, 16+16*i, func([]byte) {}) // each too long for the batch before
 	}
@@ -211,6 +229,7 @@ func TestQueueEnds(t *testing.T) {
 	if <-ended {
 		t.Error("a packet was taken without room")
 	}
+	let(q)
 	q.run()
 	if len(r.packets) != maxQueuedBatches {
 		t.Errorf("%d packets were sent of %d", len(r.packets), maxQueuedBatches)
@@ -220,5 +239,56 @@ func TestQueueEnds(t *testing.T) {
 	}
 	if q := newQueue(r, stats); q.add(wireguard.Route{}, 66000, func([]byte) {}) {
 		t.Error("a packet was taken that no batch can hold")
+	}
+}
+
+// slowLink is a recorder that is told when to go on with each batch.
+type slowLink struct {
+	recorder
+	began, goOn chan struct{}
+}
+
+func (l *slowLink) Send(b *wireguard.Batch) {
+	l.began <- struct{}{}
+	<-l.goOn
+	l.recorder.Send(b)
+}
+
+// TestQueueSendsAtOnce: a small packet alone is sent by who has it, and what
+// comes meanwhile goes behind it, in one batch; a large one is left to run.
+func TestQueueSendsAtOnce(t *testing.T) {
+	to := routes(t, 1)[0]
+	l := &slowLink{began: make(chan struct{}), goOn: make(chan struct{})}
+	q := newQueue(l, new(counters))
+	var running sync.WaitGroup
+	running.Go(func() { q.add(to, 40, fill([]byte("first"))) }) // nobody runs the queue
+	<-l.began
+	texts := []string{"second", "third"}
+	for _, text := range texts {
+		if !q.add(to, 40, fill([]byte(text))) {
+			t.Fatal("not taken")
+		}
+	}
+	l.goOn <- struct{}{}
+	running.Wait()
+	running.Go(q.run)
+	<-l.began
+	q.add(to, 40, fill([]byte("fourth")))
+	l.goOn <- struct{}{}
+	<-l.began
+	l.goOn <- struct{}{}
+	if !q.add(to, 1420, fill([]byte("large"))) {
+		t.Fatal("not taken")
+	}
+	<-l.began // by run: nobody else is left
+	l.goOn <- struct{}{}
+	q.close()
+	running.Wait()
+	var got []string
+	for _, p := range l.packets {
+		got = append(got, strings.TrimRight(p.bytes, "\x00"))
+	}
+	if want := []string{"first", "second", "third", "fourth", "large"}; !slices.Equal(got, want) || l.batches != 4 {
+		t.Errorf("%d batches of %q, want 4 of %q", l.batches, got, want)
 	}
 }
