@@ -122,12 +122,12 @@ func TestControlSocket(t *testing.T) {
 	q.endsWell(t, syscall.SIGTERM)
 	p.signal(t, syscall.SIGKILL)
 	p.wait()
-	if code, said := p.runs(t, "healthcheck"); code != 1 {
+	if code, said := p.runs(t, "healthcheck", "wg0"); code != 1 {
 		t.Errorf("of a killed instance: exit code %d, and it said %q", code, said)
 	}
 	r := startAt(t, dir, p.runtime, "up", "-D", "0", "wg0.conf")
 	r.says(t, proxyLine)
-	if code, said := r.runs(t, "wait"); code != 0 {
+	if code, said := r.runs(t, "wait", "wg0"); code != 0 {
 		t.Errorf("after a killed instance: exit code %d, and it said %q", code, said)
 	}
 	r.endsWell(t, syscall.SIGTERM)
