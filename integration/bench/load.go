@@ -50,7 +50,7 @@ type load struct {
 	failure atomic.Pointer[error]
 
 	bytes, failed atomic.Int64
-	made          atomic.Uint64 // short connections
+	made          atomic.Uint64 // connections
 	counting      atomic.Bool   // while the clock runs
 	requests      samples
 	connections   samples
@@ -277,7 +277,7 @@ func (l *load) connect() error {
 func (l *load) once() error {
 	ctx, cancel := context.WithCancel(l.ctx)
 	defer cancel() // closes it
-	c, err := l.dial(ctx, service.Echo+int(l.made.Add(1)%service.Echoes))
+	c, err := l.dial(ctx, service.Echo+int(l.made.Load()%service.Echoes))
 	if err != nil {
 		return err
 	}
@@ -293,21 +293,21 @@ func (l *load) open(port int) (net.Conn, error) { return l.dial(l.ctx, port) }
 // dial connects to a service. The connection is closed when the context ends.
 func (l *load) dial(ctx context.Context, port int) (net.Conn, error) {
 	target := netip.AddrPortFrom(l.Target.Addr(), l.Target.Port()+uint16(port))
-	at := target
-	if l.Via.IsValid() {
-		at = l.Via
+	at, proxied := target, len(l.Via) > 0
+	if made := l.made.Add(1); proxied {
+		at = l.Via[made%uint64(len(l.Via))]
 	}
 	deadline, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	c, err := new(net.Dialer).DialContext(deadline, "tcp", at.String())
 	if err != nil {
-		if l.Via.IsValid() {
+		if proxied {
 			return nil, fmt.Errorf("%w: %w", errNoProxy, err)
 		}
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { c.Close() })
-	if l.Via.IsValid() {
+	if proxied {
 		_ = c.SetDeadline(time.Now().Add(patience))
 		if err := connectVia(c, target); err != nil {
 			c.Close()

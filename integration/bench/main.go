@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.BoolVar(&o.quick, "quick", false, "let no slice take longer than -time, whatever the row needs")
 	rows := flags.String("run", "", "measure the rows whose name matches this `regexp`")
 	flags.StringVar(&o.json, "json", "", "write what was measured to this `file`")
-	flags.StringVar(&o.svg, "svg", "", "write plots of throughput against round trip and loss to this `folder`")
+	flags.StringVar(&o.svg, "svg", "", "measure throughput against round trip and against loss too, and write plots of it to this `folder`")
 	flags.StringVar(&o.profile, "profile", "", "write profiles of Wimble as the client to this `folder`, a row's last slice, for go tool pprof")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -25,7 +25,11 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	defer func() { err = cmp.Or(err, l.close()) }()
 	report := newReport(stdout)
 	var failed []error
-	for _, r := range rows() {
+	all := rows()
+	if o.svg != "" {
+		all = append(all, plotRows()...)
+	}
+	for _, r := range all {
 		if !o.rows.MatchString(r.name) {
 			continue
 		}
@@ -47,6 +51,9 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if o.json != "" {
 		failed = append(failed, report.writeJSON(o.json))
 	}
+	if o.svg != "" {
+		failed = append(failed, report.writePlots(o.svg))
+	}
 	return errors.Join(failed...)
 }
 
@@ -54,7 +61,7 @@ func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 func (l *lab) measure(ctx context.Context, r row, o options) (_ map[client][]sample, err error) {
 	r.fit(o)
 	if o.profile != "" {
-		r.profile = profileOf(o.profile, r.name)
+		r.profile = fileOf(o.profile, r.name)
 	}
 	pairs := map[client]*pair{}
 	defer func() {

@@ -36,6 +36,7 @@ type setting struct {
 	far       far
 	path      *path // of the datagrams, nil for none but the veth pair or loopback
 	idlePeers int   // beside the one that is used
+	listeners int   // of ours, 0 for one: each takes 4,096 connections
 	profile   string
 }
 
@@ -43,8 +44,8 @@ type setting struct {
 type pair struct {
 	client *process
 	others []*process
-	via    netip.AddrPort // where its proxy listens; invalid for a network interface
-	target netip.AddrPort // the services, as the client is asked for them
+	via    []netip.AddrPort // where its proxy listens; none for a network interface
+	target netip.AddrPort   // the services, as the client is asked for them
 	// first is the time from the client's start to the first byte that came back through it.
 	first time.Duration
 	// size is the client's program, in bytes.
@@ -127,23 +128,33 @@ func (l *lab) openFar(ctx context.Context, p *pair, f far, t *tunnel) error {
 
 // openClient starts the client and waits for its first byte.
 func (l *lab) openClient(ctx context.Context, p *pair, c client, s setting, t *tunnel) error {
-	if c != kernelTun {
+	listeners := 1
+	switch {
+	case c == kernelTun:
+		listeners = 0
+	case c == ours:
+		listeners = max(1, s.listeners)
+	}
+	for range listeners {
 		port, err := l.freePort()
 		if err != nil {
 			return err
 		}
-		p.via = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+		p.via = append(p.via, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port))
 	}
 	var argv []string
 	switch c {
 	case ours:
-		argv = []string{l.wimble, "up", t.nearFile, "-D", p.via.String()}
+		argv = []string{l.wimble, "up", t.nearFile}
+		for _, via := range p.via {
+			argv = append(argv, "-D", via.String())
+		}
 	case netTun:
-		argv = []string{l.reference, "-proxy", p.via.String(), t.nearFile}
+		argv = []string{l.reference, "-proxy", p.via[0].String(), t.nearFile}
 	case kernelTun:
 		argv = []string{l.reference, "-tun", fmt.Sprintf("wg%d", t.number), t.nearFile}
 	case plain:
-		argv = []string{l.own, "role", "splice", p.via.String()}
+		argv = []string{l.own, "role", "splice", p.via[0].String()}
 	default:
 		return fmt.Errorf("there is no client %q", c)
 	}
@@ -159,7 +170,7 @@ func (l *lab) openClient(ctx context.Context, p *pair, c client, s setting, t *t
 		}
 	} else {
 		// Each has a folder of its own for its control socket.
-		env := []string{"XDG_RUNTIME_DIR=" + filepath.Join(l.dir, p.via.String()), "WIMBLE_BENCH_PROFILE=" + s.profile}
+		env := []string{"XDG_RUNTIME_DIR=" + filepath.Join(l.dir, "run"+p.via[0].String()), "WIMBLE_BENCH_PROFILE=" + s.profile}
 		p.client, err = startProcess(l.near.namespace, env, nil, nil, argv...)
 	}
 	if err != nil {

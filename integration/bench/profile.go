@@ -25,7 +25,7 @@ func (l *lab) profiled(root string) (flag string, err error) {
 	return "-overlay=" + file, os.WriteFile(file, text, 0o600)
 }
 
-// profileOf is where the profiles of a row go, without ".cpu" or ".heap".
-func profileOf(dir, row string) string {
+// fileOf is the path of a file that is named after a row, without its ending.
+func fileOf(dir, row string) string {
 	return filepath.Join(dir, regexp.MustCompile(`[^A-Za-z0-9.]+`).ReplaceAllString(row, "-"))
 }

@@ -27,6 +27,7 @@ type reportRow struct {
 	Row, Figure, Unit string
 	Clients           map[client]spread
 	Goals             []reportGoal `json:",omitempty"`
+	point             *point
 }
 
 // spread is a figure of one client.
@@ -60,7 +61,7 @@ func (r *report) leftOut(row, why string) {
 func (r *report) add(of row, samples map[client][]sample) {
 	fmt.Fprintln(r.out, of.name)
 	for _, f := range of.figures {
-		line := reportRow{Row: of.name, Figure: f.name, Unit: f.unit, Clients: map[client]spread{}}
+		line := reportRow{Row: of.name, Figure: f.name, Unit: f.unit, Clients: map[client]spread{}, point: of.point}
 		for _, c := range of.clients {
 			var values []float64
 			for _, s := range samples[c] {

@@ -9,13 +9,15 @@ type row struct {
 	work
 	clients []client // ours first
 	figures []figure
-	// fresh rows start the pair anew for each slice.
+	// fresh says that each slice starts a pair anew.
 	fresh bool
-	// once: some minutes a slice, so a few slices have to do.
+	// few slices have to do, because each takes long.
 	few bool
-	// baseline is for idlePeers: a pair without them is looked at too.
+	// point is for a row that is part of a plot.
+	point *point
+	// baseline says that a pair without idlePeers is looked at too.
 	baseline bool
-	// settles: the row's clock starts when memory was given time to settle.
+	// settles says that the clock waits until memory was given time to settle.
 	settles bool
 }
 

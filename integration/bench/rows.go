@@ -98,7 +98,7 @@ func rows() []row {
 		figures: []figure{resident(atMost(40, "")), residentPeak()},
 	})
 	add(row{
-		name: "10,000 idle connections", setting: setting{far: farKernel}, work: work{Hold: 10000}, fresh: true, few: true, clients: both,
+		name: "10,000 idle connections", setting: setting{far: farKernel, listeners: 3}, work: work{Hold: 10000}, fresh: true, few: true, clients: both,
 		figures: []figure{perConnection(atMost(24, "")), resident()},
 	})
 	for _, n := range []int{1000, 10000} {

@@ -8,8 +8,8 @@ import (
 // work is what the load generator does with one client. What comes first is done before the clock runs; the rest runs
 // at the same time while it does.
 type work struct {
-	// Via is the SOCKS5 proxy; the zero value is none, for a client that is a network interface.
-	Via netip.AddrPort
+	// Via are the SOCKS5 listeners, which take turns; none for a client that is a network interface.
+	Via []netip.AddrPort
 	// Target is the far end with the first of its ports.
 	Target netip.AddrPort
 	// PID is the client, whose CPU and memory count.
