@@ -39,6 +39,7 @@ type endpoint struct {
 	link  link
 	mtu   int
 	queue *queue
+	acks  delayer
 	stats counters
 
 	// coalescers are those not in use, of *coalescer.
@@ -65,6 +66,7 @@ var (
 func newEndpoint(l link) *endpoint {
 	e := &endpoint{link: l, mtu: l.MTU(), failures: make(chan unreachable, maxFailures)}
 	e.queue = newQueue(l, &e.stats)
+	e.acks.send = e.sendLate
 	return e
 }
 
@@ -80,11 +82,21 @@ func (e *endpoint) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 }
 
 func (e *endpoint) write(pkt *stack.PacketBuffer) tcpip.Error {
-	r, err := e.route(destination(pkt.NetworkHeader().Slice()))
+	to := destination(pkt.NetworkHeader().Slice())
+	r, err := e.route(to)
 	if err != nil {
 		e.fail(pkt, err)
 		_, refused := routeErrno(err)
 		return refused
+	}
+	if pkt.TransportProtocolNumber == header.TCPProtocolNumber {
+		waits, first := e.acks.take(pkt, to)
+		if waits {
+			return nil
+		}
+		if first.packet != nil {
+			e.sendLate(first)
+		}
 	}
 	taken := false
 	if mss := int(pkt.GSOOptions.MSS); pkt.GSOOptions.Type != stack.GSONone && pkt.Data().Size() > mss {
@@ -98,6 +110,14 @@ func (e *endpoint) write(pkt *stack.PacketBuffer) tcpip.Error {
 	return nil
 }
 
+// sendLate queues an acknowledgement that has waited. If there is no way any
+// more, the flow's next packet tells.
+func (e *endpoint) sendLate(l late) {
+	if r, err := e.route(l.to); err == nil {
+		e.queue.add(r, len(l.packet), func(b []byte) { copy(b, l.packet) })
+	}
+}
+
 // destination is the address that a packet goes to.
 func destination(ip []byte) netip.Addr {
 	var dst []byte
@@ -107,6 +127,18 @@ func destination(ip []byte) netip.Addr {
 		dst = header.IPv4(ip).DestinationAddressSlice()
 	}
 	addr, _ := netip.AddrFromSlice(dst)
+	return addr
+}
+
+// source is the address that a packet comes from.
+func source(ip []byte) netip.Addr {
+	var src []byte
+	if header.IPVersion(ip) == header.IPv6Version {
+		src = header.IPv6(ip).SourceAddressSlice()
+	} else {
+		src = header.IPv4(ip).SourceAddressSlice()
+	}
+	addr, _ := netip.AddrFromSlice(src)
 	return addr
 }
 

@@ -17,7 +17,8 @@
 // Out: a connection hands the stack data; the stack hands the interface whole
 // bursts of TCP, up to 64 KiB; segment cuts them straight into the slots of a
 // batch (segment.go); the queue merges what is small and one goroutine gives
-// it to the Device (transmit.go). In: the Device calls deliver with all that
+// it to the Device (transmit.go), but for acknowledgements that the next request
+// will have anyway (delay.go). In: the Device calls deliver with all that
 // came in one go (deliver.go), which verifies checksums; coalesce merges what
 // came in a row of each connection (coalesce.go) and copies it for the stack.
 //

@@ -15,7 +15,9 @@ import (
 
 // recorder is a link that keeps what it is sent.
 type recorder struct {
-	pool    wireguard.Pool
+	pool wireguard.Pool
+
+	mu      sync.Mutex // for tests whose senders they don't join
 	packets []recorded
 	batches int
 }
@@ -34,11 +36,22 @@ func (r *recorder) NewBatch(to wireguard.Route, size int) *wireguard.Batch {
 }
 
 func (r *recorder) Send(b *wireguard.Batch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.batches++
 	for i := range b.Len() {
 		r.packets = append(r.packets, recorded{b.Route(), string(b.Packet(i))})
 	}
 	b.Release()
+}
+
+// take returns what was sent since the last call.
+func (r *recorder) take() []recorded {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	packets := r.packets
+	r.packets = nil
+	return packets
 }
 
 // routes returns n different routes.
