@@ -39,7 +39,7 @@ looked up in the tunnel. Nothing else may use the same private key at the time.
 
 SIGHUP, SIGINT, SIGTERM or nobody to read standard output ends it when what was read before
 is carried, after 2 s at most.`,
-		Example:               `  ssh -o ProxyCommand='wimble connect wg0.conf %h:%p' user@10.0.0.5`,
+		Example:               `  ssh -o ProxyCommand='wimble connect wg0.conf [%h]:%p' user@10.0.0.5`,
 		Args:                  cobra.RangeArgs(1, 2),
 		ValidArgsFunction:     completeConfig,
 		DisableFlagsInUseLine: true,

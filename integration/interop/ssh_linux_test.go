@@ -182,10 +182,8 @@ func (d *sshd) clientConfig(t *testing.T, s *site) (file string) {
 	}
 	d.write(t, "known_hosts", "behind "+string(hostKey))
 	connect := fmt.Sprintf("%s connect %s", s.program, s.conf)
-	d.write(t, "ssh_config", fmt.Sprintf(`Host fd*
+	d.write(t, "ssh_config", fmt.Sprintf(`Host *
   ProxyCommand %s [%%h]:%%p
-Host *
-  ProxyCommand %s %%h:%%p
   User %s
   HostKeyAlias behind
   UserKnownHostsFile %s
@@ -193,6 +191,6 @@ Host *
   IdentityFile %s
   IdentitiesOnly yes
   BatchMode yes
-`, connect, connect, d.user, d.file("known_hosts"), d.file("client")))
+`, connect, d.user, d.file("known_hosts"), d.file("client")))
 	return d.file("ssh_config")
 }
