@@ -169,8 +169,12 @@ func (l *lab) openClient(ctx context.Context, p *pair, c client, s setting, t *t
 			err = l.near.addDevice(ctx, argv[2], t.nearInside, t.inside)
 		}
 	} else {
-		// Each has a folder of its own for its control socket.
-		env := []string{"XDG_RUNTIME_DIR=" + filepath.Join(l.dir, "run"+p.via[0].String()), "WIMBLE_BENCH_PROFILE=" + s.profile}
+		// Each has a folder of its own for its control socket: others must not find it.
+		runDir := filepath.Join(l.dir, "run"+p.via[0].String())
+		if err := os.MkdirAll(runDir, 0o700); err != nil {
+			return err
+		}
+		env := []string{"XDG_RUNTIME_DIR=" + runDir, "WIMBLE_BENCH_PROFILE=" + s.profile}
 		p.client, err = startProcess(l.near.namespace, env, nil, nil, argv...)
 	}
 	if err != nil {
