@@ -29,11 +29,11 @@ func TestSmallestRows(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the bench measures on Linux alone")
 	}
-	temporary, out := t.TempDir(), filepath.Join(t.TempDir(), "bench.json")
+	temporary, out, profiles := t.TempDir(), filepath.Join(t.TempDir(), "bench.json"), t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	var stdout, stderr bytes.Buffer
 	err := run(t.Context(), []string{
-		"-slices=1", "-time=100ms", "-quick", "-json", out,
+		"-slices=1", "-time=100ms", "-quick", "-json", out, "-profile", profiles,
 		"-run=^(upload, 1 stream, far end ours|download, 1 stream, far end|small request|new connection)",
 	}, nil, &stdout, &stderr)
 	if err != nil {
@@ -72,6 +72,11 @@ func TestSmallestRows(t *testing.T) {
 	const root = "small request, far end kernelTun"
 	if figures[root+": request p50"] == (r.LeftOut[root] != "") {
 		t.Errorf("%q must be measured or left out with a reason, which is %q", root, r.LeftOut[root])
+	}
+	for _, ending := range []string{".cpu", ".heap"} {
+		if info, err := os.Stat(fileOf(profiles, "upload, 1 stream, far end ours") + ending); err != nil || info.Size() == 0 {
+			t.Errorf("the profile %s: %v", ending, err)
+		}
 	}
 	nothingLeft(t, temporary)
 }

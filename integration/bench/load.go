@@ -108,7 +108,9 @@ func (l *load) wait(d time.Duration) {
 
 // measure lets the clock run.
 func (l *load) measure() (result, error) {
-	l.profile()
+	if err := beginProfile(l.Profile, l.PID); err != nil {
+		return result{}, err
+	}
 	begin, bytes := time.Now(), l.bytes.Load()
 	cpu, err := cpuTime(l.PID)
 	if err != nil {
@@ -120,7 +122,6 @@ func (l *load) measure() (result, error) {
 	}
 	l.counting.Store(false)
 	used, err := cpuTime(l.PID)
-	l.profile()
 	r := result{
 		Seconds: time.Since(begin).Seconds(), CPU: (used - cpu).Seconds(),
 		Bytes: l.bytes.Load() - bytes, Failed: l.failed.Load(),
@@ -129,16 +130,13 @@ func (l *load) measure() (result, error) {
 	if err == nil {
 		r.Memory, r.Peak, err = memory(l.PID)
 	}
+	if err == nil {
+		err = endProfile(l.Profile, l.PID)
+	}
 	if err == nil && !l.seen(r.Bytes) {
 		err = fmt.Errorf("nothing to measure came in %v", patience)
 	}
 	return r, err
-}
-
-func (l *load) profile() {
-	if l.Profile {
-		toggleProfile(l.PID)
-	}
 }
 
 // seen reports whether there is something to measure of all that runs: a slice is longer than it should be rather than

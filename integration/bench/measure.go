@@ -130,7 +130,10 @@ func (l *lab) slice(ctx context.Context, r *row, c client, p *pair) (_ sample, e
 	}
 	s.first, s.size = p.first, p.size
 	w := r.work
-	w.Via, w.Target, w.PID, w.Profile = p.via, p.target, p.client.pid(), r.profile != "" && c == ours
+	w.Via, w.Target, w.PID = p.via, p.target, p.client.pid()
+	if c == ours {
+		w.Profile = r.profile
+	}
 	if s.result, err = l.do(ctx, w); err != nil {
 		select {
 		case <-p.client.ended:

@@ -47,4 +47,4 @@ func attributes() *syscall.SysProcAttr {
 }
 
 // toggleProfile begins or ends the profile of a client that was built for it.
-func toggleProfile(pid int) { _ = syscall.Kill(pid, syscall.SIGUSR2) } // a client that is gone is noticed elsewhere
+func toggleProfile(pid int) error { return syscall.Kill(pid, syscall.SIGUSR2) }

@@ -16,4 +16,4 @@ func memory(int) (now, peak int64, err error) { return 0, 0, errLinux }
 
 func attributes() *syscall.SysProcAttr { return nil }
 
-func toggleProfile(int) {}
+func toggleProfile(int) error { return errLinux }

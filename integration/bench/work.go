@@ -14,8 +14,9 @@ type work struct {
 	Target netip.AddrPort
 	// PID is the client, whose CPU and memory count.
 	PID int
-	// Profile has the client begin a profile when the clock does, and end it.
-	Profile bool
+	// Profile has the client begin a profile when the clock does, and end it: the path without ".cpu" and ".heap", or ""
+	// for none.
+	Profile string
 
 	// Short connections are made and closed first; Hold are made and left alone; Stall are sources that nobody reads.
 	Short, Hold, Stall int
