@@ -104,7 +104,11 @@ func (h *hostNet) resolve(ctx context.Context, p purpose, name string) ([]netip.
 
 // Listen opens the listener of a proxy or a forward.
 func (h *hostNet) Listen(ctx context.Context, address netip.AddrPort) (net.Listener, error) {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address.String())
+	var c net.ListenConfig
+	if address.Addr().IsLoopback() {
+		c.KeepAlive = -1 // nobody on this host is gone unnoticed, and it takes four system calls for each connection
+	}
+	ln, err := c.Listen(ctx, "tcp", address.String())
 	h.count(listener, err)
 	return ln, err
 }
