@@ -10,11 +10,15 @@ import (
 	"time"
 )
 
+// watchDelay is how long a dial goes unwatched: most are over before, and save a goroutine and its wake-ups.
+const watchDelay = 200 * time.Millisecond
+
 // ahead reads what a client says while its target is not there yet, in a goroutine that ends with stop: nothing else
 // shows that a client is gone. It reads no more than fits.
 type ahead struct {
-	conn net.Conn
-	done chan struct{}
+	conn  net.Conn
+	start *time.Timer
+	done  chan struct{}
 
 	// These are the goroutine's until done is closed.
 	data     []byte
@@ -22,11 +26,11 @@ type ahead struct {
 	panicked error
 }
 
-// readAhead starts to read. It calls gone when the client's stream breaks off; one that only ends may be that of a client
-// that waits for an answer.
+// readAhead starts to read, after watchDelay. It calls gone when the client's stream breaks off; one that only ends may be
+// that of a client that waits for an answer.
 func readAhead(c net.Conn, gone func()) *ahead {
 	a := &ahead{conn: c, done: make(chan struct{})}
-	go func() {
+	a.start = time.AfterFunc(watchDelay, func() {
 		defer close(a.done)
 		defer func() {
 			if v := recover(); v != nil {
@@ -37,7 +41,7 @@ func readAhead(c net.Conn, gone func()) *ahead {
 		if a.lost = a.read(); a.lost != nil {
 			gone()
 		}
-	}()
+	})
 	return a
 }
 
@@ -59,6 +63,9 @@ func (a *ahead) read() error {
 
 // stop ends the reading and returns what was read, and what broke the stream off. It passes on a panic of the connection.
 func (a *ahead) stop() ([]byte, error) {
+	if a.start.Stop() {
+		return nil, nil // it did not begin
+	}
 	_ = a.conn.SetReadDeadline(time.Unix(1, 0))
 	<-a.done
 	_ = a.conn.SetReadDeadline(time.Time{})

@@ -82,18 +82,23 @@ func (f *Forward) Serve(ctx context.Context, ln net.Listener) error {
 
 // serve carries one connection.
 func (f *Forward) serve(ctx context.Context, client net.Conn) {
-	log := logger(f.Logger).With("client", client.RemoteAddr(), "target", f.Target)
+	debug := func(message string, attributes ...any) {
+		log := logger(f.Logger)
+		if log.Enabled(ctx, slog.LevelDebug) { // or else it is work for nothing
+			log.With("client", client.RemoteAddr(), "target", f.Target).Debug(message, attributes...)
+		}
+	}
 	source := Source(client)
 	if !f.AllowClients.Allow(source) {
 		f.stats.denied.Add(1)
-		log.Debug("forward: not an allowed client")
+		debug("forward: not an allowed client")
 		ResetOnClose(client)
 		return
 	}
 	places := standard(f.MaxConns, defaultConns)
 	if !f.conns.enter(source, places, places) {
 		f.stats.excess.Add(1)
-		log.Debug("forward: too many clients")
+		debug("forward: too many clients")
 		ResetOnClose(client)
 		return
 	}
@@ -102,14 +107,14 @@ func (f *Forward) serve(ctx context.Context, client net.Conn) {
 	begin := time.Now()
 	target, early, err := f.dial(ctx, client)
 	if err != nil {
-		log.Debug("forward: no target", "error", err)
+		debug("forward: no target", "error", err)
 		ResetOnClose(client)
 		return
 	}
 	traffic, err := cmp.Or(f.Relay, &f.relay).Run(ctx, Early(client, early), target)
 	f.stats.up.Add(traffic.Up)
 	f.stats.down.Add(traffic.Down)
-	log.Debug("forward: done", "up", traffic.Up, "down", traffic.Down, "took", time.Since(begin), "error", err)
+	debug("forward: done", "up", traffic.Up, "down", traffic.Down, "took", time.Since(begin), "error", err)
 }
 
 // dial connects to the target as long as the client is there. It returns what the client said meanwhile.

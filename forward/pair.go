@@ -73,9 +73,11 @@ func (p *pair) carry(d *direction) {
 			p.finish(d, false, fmt.Errorf("forward: write: %w", writeErr))
 			return
 		case readErr == io.EOF:
-			// A failure shows in the other direction; a dst that can't do it gets its end of stream when the pair ends.
-			_ = CloseWrite(d.dst)
-			p.finish(d, true, nil)
+			// A failure shows in the other direction; a dst that can't do it gets its end of stream when the pair ends, and
+			// that is now if the other direction is whole too.
+			if !p.finish(d, true, nil) {
+				_ = CloseWrite(d.dst)
+			}
 			return
 		case readErr != nil:
 			p.end(fmt.Errorf("forward: read: %w", readErr))
@@ -131,8 +133,9 @@ func (p *pair) write(d *direction, b []byte) error {
 	return err
 }
 
-// finish notes that a direction is over, and why if its stream is not whole. From now on the half-closed limit holds.
-func (p *pair) finish(d *direction, whole bool, err error) {
+// finish notes that a direction is over, and why if its stream is not whole, and reports whether both are whole. From now
+// on the half-closed limit holds.
+func (p *pair) finish(d *direction, whole bool, err error) (both bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	d.whole = whole
@@ -141,9 +144,10 @@ func (p *pair) finish(d *direction, whole bool, err error) {
 	}
 	p.over++
 	p.moved = time.Now()
-	if !p.checking && !p.closed {
+	if !p.checking && !p.closed && p.over == 1 {
 		p.timer.Reset(p.relay.halfClosed())
 	}
+	return p.up.whole && p.down.whole
 }
 
 // check runs when the timer fires: it ends a pair that is idle, or of which a source is gone while its data is stuck.
@@ -192,6 +196,7 @@ func (p *pair) end(err error) {
 			p.err = err
 		}
 		broken := [...]bool{!p.up.whole, !p.down.whole}
+		waits := p.over < 2
 		p.mu.Unlock()
 
 		for i, d := range []*direction{p.up, p.down} {
@@ -200,7 +205,9 @@ func (p *pair) end(err error) {
 			}
 		}
 		for _, d := range []*direction{p.up, p.down} {
-			_ = d.dst.SetDeadline(time.Unix(1, 0)) // a connection need not wake its callers on Close
+			if waits {
+				_ = d.dst.SetDeadline(time.Unix(1, 0)) // a connection need not wake its callers on Close
+			}
 			_ = d.dst.Close()
 		}
 	})
