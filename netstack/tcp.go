@@ -78,9 +78,11 @@ func (n *Net) dialTCP(ctx context.Context, network string, dst netip.AddrPort) (
 
 // connected waits for the end of the handshake.
 func (c *TCPConn) connected(ctx context.Context, n *Net) error {
-	timeout := make(chan struct{})
-	timer := n.stack.Clock().AfterFunc(handshakeTimeout, func() { close(timeout) })
-	defer timer.Stop()
+	var timeout chan struct{} // nil if the context takes care
+	if end, ok := ctx.Deadline(); !ok || time.Until(end) > handshakeTimeout {
+		timeout = make(chan struct{})
+		defer n.stack.Clock().AfterFunc(handshakeTimeout, func() { close(timeout) }).Stop()
+	}
 	for {
 		switch tcp.EndpointState(c.ep.State()) {
 		case tcp.StateConnecting, tcp.StateSynSent, tcp.StateSynRecv:
