@@ -18,11 +18,14 @@ import (
 // lingerTimeout is how long a refused client's data is read and dropped, so that the refusal reaches it.
 const lingerTimeout = 5 * time.Second
 
+// watchDelay is how long a dial goes unwatched: most are over before, and save a goroutine and its wake-ups.
+const watchDelay = 200 * time.Millisecond
+
 // client is an accepted connection, and what was read ahead from it. One goroutine has it at a time.
 type client struct {
 	net.Conn
-	leash  *leash        // what the reader reads through
-	reader *bufio.Reader // the only way to read until the relay begins
+	leash  leash         // what the reader reads through
+	reader *bufio.Reader // the only way to read until the relay begins; nil from then on
 
 	serving context.Context // when it ends, there is no further request to be taken
 	target  string          // for the log, once it is known
@@ -33,26 +36,40 @@ type client struct {
 	admitted bool
 }
 
-func newClient(serving context.Context, conn net.Conn) *client {
-	l := &leash{conn: conn}
-	return &client{Conn: conn, leash: l, reader: bufio.NewReader(l), serving: serving}
+// newClient takes a reader from the pool, which release gives back.
+func (s *Server) newClient(serving context.Context, conn net.Conn) *client {
+	c := &client{Conn: conn, leash: leash{conn: conn}, serving: serving}
+	c.reader, _ = s.readers.Get().(*bufio.Reader)
+	if c.reader == nil {
+		c.reader = bufio.NewReader(nil)
+	}
+	c.reader.Reset(&c.leash)
+	return c
+}
+
+// release gives up the reader of c. Nobody may read by it any more.
+func (s *Server) release(c *client) {
+	c.reader.Reset(nil)
+	s.readers.Put(c.reader)
+	c.reader = nil
 }
 
 // takeEarly returns what was read ahead, and lets go of the reader, which would stay for as long as the relay.
-func (c *client) takeEarly() []byte {
+func (s *Server) takeEarly(c *client) []byte {
 	early, _ := c.reader.Peek(c.reader.Buffered()) // can't fail: it is there
-	c.reader = nil
-	return bytes.Clone(early)
+	early = bytes.Clone(early)
+	s.release(c)
+	return early
 }
 
-// watch calls gone if the client leaves. It reads ahead for that, until stop is called; that returns when nobody reads any
-// more and no read deadline is set, and passes on a panic of the connection.
+// watch calls gone if the client leaves, from watchDelay on. It reads ahead for that, until stop is called; that returns
+// when nobody reads any more and no read deadline is set, and passes on a panic of the connection.
 //
 // A client that closes and one that only ends its stream look the same. One that has said nothing yet has nothing to
 // wait for: it left. One that has asked, or whose early data has been read, gets its answer; nor can it be watched when
 // that data fills the reader. The dial's deadline is left for these.
 func (c *client) watch(gone func()) (stop func()) {
-	return c.aside(gone, func() {
+	return c.aside(watchDelay, gone, func() {
 		err := c.ended()
 		if err == io.EOF && (c.asked || c.reader.Buffered() > 0) {
 			return
@@ -63,14 +80,13 @@ func (c *client) watch(gone func()) (stop func()) {
 	})
 }
 
-// aside calls read in a goroutine of its own, which has the client's reader until stop was called and has returned. Stop
-// makes reads fail; when it returns no read deadline is set. A panic of read is passed on by stop, and makes failed be
-// called before that.
-func (c *client) aside(failed, read func()) (stop func()) {
-	c.leash.free()
+// aside calls read after a delay, in a goroutine of its own, which has the client's reader until stop was called and has
+// returned. Stop makes reads fail, or sees to it that read is not called; when it returns no read deadline is set. A panic
+// of read is passed on by stop, and makes failed be called before that.
+func (c *client) aside(delay time.Duration, failed, read func()) (stop func()) {
 	done := make(chan struct{})
 	var panicked error
-	go func() {
+	start := time.AfterFunc(delay, func() {
 		defer close(done)
 		defer func() {
 			if v := recover(); v != nil {
@@ -78,11 +94,14 @@ func (c *client) aside(failed, read func()) (stop func()) {
 				failed()
 			}
 		}()
+		c.leash.limit(0) // has no effect after stop
 		read()
-	}()
+	})
 	return func() {
-		c.leash.stop()
-		<-done
+		if !start.Stop() {
+			c.leash.stop()
+			<-done
+		}
 		c.leash.free()
 		if panicked != nil {
 			panic(panicked)

@@ -24,7 +24,7 @@ func (s *Server) openSOCKS(ctx context.Context, c *client) net.Conn {
 		return nil
 	}
 	var err error
-	if c.target, err = destination(request.DestAddr); err != nil {
+	if c.target, err = destination(&request.DstAddr); err != nil {
 		s.refuseSOCKS(c, statute.RepServerFailure, err)
 		return nil
 	}

@@ -68,7 +68,7 @@ func (x *exchange) run(ctx context.Context) (switched bool, err error) {
 	stop := context.AfterFunc(ctx, x.origin.leash.stop)
 	defer stop()
 
-	join := x.client.aside(func() { cancel(errLeft) }, func() { x.upload(cancel) })
+	join := x.client.aside(0, func() { cancel(errLeft) }, func() { x.upload(cancel) })
 	defer join()
 	defer func() {
 		if !switched {

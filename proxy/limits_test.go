@@ -192,8 +192,8 @@ func TestClientLeaves(t *testing.T) {
 		name, said string
 		ends       time.Duration
 	}{
-		{"CONNECT", connectRequest, 0},
-		{"half a body", post("Content-Length: 4\r\n", ""), 0},
+		{"CONNECT", connectRequest, watchDelay},
+		{"half a body", post("Content-Length: 4\r\n", ""), watchDelay},
 		{"whole request", getRequest, 30 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -212,7 +212,7 @@ func TestClientLeaves(t *testing.T) {
 					_ = c.Close()
 				}()
 				cause := <-ended
-				if took := time.Since(begin); took != tt.ends || (cause == errLeft) != (tt.ends == 0) {
+				if took := time.Since(begin); took != tt.ends || (cause == errLeft) != (tt.ends == watchDelay) {
 					t.Errorf("the dial ended after %v with %v, want %v", took, cause, tt.ends)
 				}
 			})

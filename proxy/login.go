@@ -5,54 +5,28 @@ import (
 	"io"
 	"net/netip"
 
-	"github.com/things-go/go-socks5"
 	"github.com/things-go/go-socks5/statute"
 
 	"github.com/wimble-proxy/wimble/forward"
 )
 
-// newAuthenticator returns the one way of logging in to SOCKS5; nil logins are for nobody to log in.
-func newAuthenticator(l *logins) socks5.Authenticator {
-	if l == nil {
-		return anonymous{}
-	}
-	return login{l}
-}
-
-// anonymous lets everybody in.
-type anonymous struct{}
-
-func (anonymous) GetCode() uint8 { return statute.MethodNoAuth }
-
-func (anonymous) Authenticate(_ io.Reader, w io.Writer, _ string) (*socks5.AuthContext, error) {
-	_, err := w.Write([]byte{statute.VersionSocks5, statute.MethodNoAuth})
-	return &socks5.AuthContext{Method: statute.MethodNoAuth}, err
-}
-
-// login asks for a name and a password (RFC 1929).
-type login struct{ *logins }
-
-func (login) GetCode() uint8 { return statute.MethodUserPassAuth }
-
-// Authenticate is given the connection that ServeConn was given as w. Its error wraps what is wrong with the login.
-func (l login) Authenticate(r io.Reader, w io.Writer, _ string) (*socks5.AuthContext, error) {
-	if _, err := w.Write([]byte{statute.VersionSocks5, statute.MethodUserPassAuth}); err != nil {
-		return nil, err
-	}
-	wrong, err := l.ask(r, forward.Source(w.(*handshake)))
+// overSOCKS asks for a name and a password (RFC 1929), once that method was chosen. The error wraps what is wrong with the
+// login.
+func (l *logins) overSOCKS(c *client, r io.Reader) error {
+	wrong, err := l.ask(r, forward.Source(c))
 	if err != nil {
-		return nil, err
+		return err
 	}
+	status := statute.AuthSuccess
 	if wrong != nil {
-		_, err := w.Write([]byte{statute.UserPassAuthVersion, statute.AuthFailure})
-		return nil, errors.Join(wrong, err)
+		status = statute.AuthFailure
 	}
-	_, err = w.Write([]byte{statute.UserPassAuthVersion, statute.AuthSuccess})
-	return &socks5.AuthContext{Method: statute.MethodUserPassAuth}, err
+	_, err = c.Write([]byte{statute.UserPassAuthVersion, status})
+	return errors.Join(wrong, err)
 }
 
 // ask reads the client's answer and returns what is wrong with it. The other error is that of reading.
-func (l login) ask(r io.Reader, from netip.Addr) (wrong, err error) {
+func (l *logins) ask(r io.Reader, from netip.Addr) (wrong, err error) {
 	var version [1]byte
 	if _, err := io.ReadFull(r, version[:]); err != nil {
 		return nil, err

@@ -1,38 +1,24 @@
 package proxy
 
 import (
-	"context"
+	"bytes"
 	"errors"
 	"io"
-	"net"
 
-	"github.com/things-go/go-socks5"
+	"github.com/things-go/go-socks5/statute"
 )
 
-// newNegotiator returns go-socks5 as a parser: its ServeConn negotiates the method, lets auth do its part, reads the
-// request and answers what is malformed (no acceptable method, replies 07 and 08). Every well-formed request ends in the
-// same handler, which only notes it down: the library never dials, resolves, listens or relays.
-func newNegotiator(auth socks5.Authenticator) *socks5.Server {
-	return socks5.NewServer(
-		socks5.WithAuthMethods([]socks5.Authenticator{auth}),
-		socks5.WithResolver(keepName{}),
-		socks5.WithRule(socks5.NewPermitAll()), // what is allowed is for Dial to say
-		socks5.WithConnectHandle(noteRequest),
-		socks5.WithBindHandle(noteRequest),
-		socks5.WithAssociateHandle(noteRequest),
-		socks5.WithDial(refuseDial),
-	)
-}
+// errMethod is for a client that does not offer the method that we want.
+var errMethod = errors.New("no acceptable method")
 
-// negotiate returns the request of c, or nil if the handshake came to none: the client went away or took too long, or the
-// library has refused it.
-func (s *Server) negotiate(c *client) *socks5.Request {
-	h := &handshake{client: c}
-	err := s.socks.ServeConn(h)
-	if h.request != nil {
-		return h.request
-	}
+// negotiate returns the request of c, or nil if the handshake came to none: the client went away or took too long, or it
+// was refused. What follows the request is still to be read.
+func (s *Server) negotiate(c *client) *statute.Request {
+	r := &tracked{reader: c.reader}
+	request, err := s.readSOCKS(c, r)
 	switch {
+	case err == nil:
+		return &request
 	case errors.Is(err, errLogin):
 		s.stats.badLogins.Add(1)
 	case errors.Is(err, errTooMany):
@@ -41,46 +27,53 @@ func (s *Server) negotiate(c *client) *socks5.Request {
 		s.stats.unfinished.Add(1)
 	}
 	s.cfg.Logger.Debug("proxy: no request", "client", c.RemoteAddr(), "error", err)
-	if h.readErr == nil {
+	if r.err == nil {
 		c.linger()
 	}
 	return nil
 }
 
-// handshake is a client as go-socks5 sees it.
-type handshake struct {
-	*client
-	request *socks5.Request // nil until a well-formed request was read
-	readErr error           // the first one
+// readSOCKS is the dialogue up to the request (RFC 1928, sections 3 and 4). Of go-socks5 it uses the parsers, which are
+// right; they can't dial, resolve, listen or relay, as its server would.
+func (s *Server) readSOCKS(c *client, r io.Reader) (statute.Request, error) {
+	offer, err := statute.ParseMethodRequest(r)
+	if err != nil {
+		return statute.Request{}, err
+	}
+	method := statute.MethodNoAuth
+	if s.logins != nil {
+		method = statute.MethodUserPassAuth
+	}
+	if bytes.IndexByte(offer.Methods, method) < 0 {
+		_, err := c.Write([]byte{statute.VersionSocks5, statute.MethodNoAcceptable})
+		return statute.Request{}, errors.Join(errMethod, err)
+	}
+	if _, err := c.Write([]byte{statute.VersionSocks5, method}); err != nil {
+		return statute.Request{}, err
+	}
+	if s.logins != nil {
+		if err := s.logins.overSOCKS(c, r); err != nil {
+			return statute.Request{}, err
+		}
+	}
+	request, err := statute.ParseRequest(r)
+	if errors.Is(err, statute.ErrUnrecognizedAddrType) {
+		_, failed := c.Write(encodeReply(statute.RepAddrTypeNotSupported, nil))
+		err = errors.Join(err, failed)
+	}
+	return request, err
 }
 
-// Read returns one byte at most. The library reads through a buffer of its own, which goes when ServeConn returns: so
-// nothing that follows the request is ever in it.
-func (h *handshake) Read(b []byte) (int, error) {
-	n, err := h.reader.Read(b[:min(len(b), 1)])
-	if h.readErr == nil {
-		h.readErr = err
+// tracked keeps the error that ended reading, of which go-socks5 keeps no more than the text.
+type tracked struct {
+	reader io.Reader
+	err    error
+}
+
+func (t *tracked) Read(b []byte) (int, error) {
+	n, err := t.reader.Read(b)
+	if t.err == nil {
+		t.err = err
 	}
 	return n, err
-}
-
-// Close does nothing: when the library is done with the connection, we begin.
-func (h *handshake) Close() error { return nil }
-
-// noteRequest is the handler of all commands. The library passes on the connection that ServeConn was given as w.
-func noteRequest(_ context.Context, w io.Writer, r *socks5.Request) error {
-	w.(*handshake).request = r
-	return nil
-}
-
-// keepName is a resolver that does not resolve: without an address the name stays in the request.
-type keepName struct{}
-
-func (keepName) Resolve(ctx context.Context, _ string) (context.Context, net.IP, error) {
-	return ctx, nil, nil
-}
-
-// refuseDial takes the place of the library's default, which dials by the host. Nothing is left that would call it.
-func refuseDial(context.Context, string, string) (net.Conn, error) {
-	return nil, errors.New("proxy: a default handler of go-socks5 was reached")
 }

@@ -8,10 +8,9 @@ import (
 	"github.com/things-go/go-socks5/statute"
 )
 
-// TestNoDefaultHandler shows that go-socks5 gives every well-formed request away: only our handler notes it, so a
-// default one, which would dial, resolve or listen on the host, would leave it out. So would a new release that looks
-// for handlers elsewhere.
-func TestNoDefaultHandler(t *testing.T) {
+// TestRequestIsAllThatIsRead shows that negotiating takes a request as it is, of every command and kind of address, and
+// leaves what follows to be read: neither a name is resolved nor the connection closed.
+func TestRequestIsAllThatIsRead(t *testing.T) {
 	for _, command := range []byte{statute.CommandConnect, statute.CommandBind, statute.CommandAssociate} {
 		for _, to := range []string{toV4, connectTo("localhost"), "\x05\x01\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x50"} {
 			synctest.Test(t, func(t *testing.T) {
@@ -20,26 +19,21 @@ func TestNoDefaultHandler(t *testing.T) {
 				send(far, hello+to[:1]+string([]byte{command})+to[2:]+"early")
 				go func() { _, _ = io.Copy(io.Discard, far) }()
 
-				h := &handshake{client: newClient(t.Context(), near)}
-				if err := newNegotiator(anonymous{}).ServeConn(h); err != nil {
-					t.Errorf("command %02x, request % x: %v", command, to, err)
+				s, err := New(Config{Dial: echo})
+				if err != nil {
+					t.Fatal(err)
 				}
-				if h.request == nil || h.request.Command != command {
-					t.Fatalf("command %02x, request % x: the request noted is %+v", command, to, h.request)
+				c := s.newClient(t.Context(), near)
+				request := s.negotiate(c)
+				if request == nil || request.Command != command {
+					t.Fatalf("command %02x, request % x: the request read is %+v", command, to, request)
 				}
-				if ip := h.request.DestAddr.IP; h.request.DestAddr.FQDN != "" && ip != nil {
+				if ip := request.DstAddr.IP; request.DstAddr.FQDN != "" && ip != nil {
 					t.Errorf("command %02x, request % x: the name was resolved to %v", command, to, ip)
 				}
-				// All that follows the request is still ours: neither read by the library nor closed.
-				expect(t, h.reader, "early")
+				expect(t, c.reader, "early")
 				near.Close()
 			})
 		}
-	}
-}
-
-func TestBackstopRefuses(t *testing.T) {
-	if c, err := refuseDial(t.Context(), "tcp", "127.0.0.1:80"); c != nil || err == nil {
-		t.Errorf("refuseDial = %v, %v; want an error", c, err)
 	}
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"slices"
 	"time"
@@ -24,7 +25,7 @@ func (s *Server) serve(ctx, serving context.Context, conn net.Conn) {
 	closeOnEnd := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer closeOnEnd()
 
-	c := newClient(serving, conn)
+	c := s.newClient(serving, conn)
 	if !s.cfg.AllowClients.Allow(forward.Source(c)) {
 		s.stats.denied.Add(1)
 		s.cfg.Logger.Debug("proxy: not an allowed client", "client", c.RemoteAddr())
@@ -39,6 +40,8 @@ func (s *Server) serve(ctx, serving context.Context, conn net.Conn) {
 	if target := s.open(ctx, c); target != nil {
 		closeOnEnd() // from here on the relay does it, with a reset
 		s.relay(ctx, c, target)
+	} else {
+		s.release(c)
 	}
 }
 
@@ -77,9 +80,11 @@ func beginsHTTP(first byte) bool { return first >= ' ' && first < 0x7f || first 
 func (s *Server) relay(ctx context.Context, c *client, target net.Conn) {
 	begin := time.Now()
 	_ = c.SetDeadline(time.Time{})
-	traffic, err := s.cfg.Relay.Run(ctx, forward.Early(c.Conn, c.takeEarly()), target)
+	traffic, err := s.cfg.Relay.Run(ctx, forward.Early(c.Conn, s.takeEarly(c)), target)
 	s.stats.up.Add(traffic.Up)
 	s.stats.down.Add(traffic.Down)
-	s.cfg.Logger.Debug("proxy: done", "client", c.RemoteAddr(), "target", c.target,
-		"up", traffic.Up, "down", traffic.Down, "took", time.Since(begin), "error", err)
+	if s.cfg.Logger.Enabled(ctx, slog.LevelDebug) { // or else the attributes are made for nothing
+		s.cfg.Logger.Debug("proxy: done", "client", c.RemoteAddr(), "target", c.target,
+			"up", traffic.Up, "down", traffic.Down, "took", time.Since(begin), "error", err)
+	}
 }

@@ -5,8 +5,8 @@
 // they came, connections come from the caller's listener. BIND and UDP ASSOCIATE are refused, and so is every HTTP message
 // that could be read in two ways. HTTP adds no Via, for privacy (RFC 9110, section 7.6.3, would have one).
 //
-// Start at [New] and [Server.Serve]. The way of a connection: accept, negotiate (of SOCKS5, go-socks5 does this, and
-// nothing else), dial, reply, relay (package forward does this). An HTTP request in absolute form has an exchange in place
+// Start at [New] and [Server.Serve]. The way of a connection: accept, negotiate (of SOCKS5, go-socks5 does the parsing,
+// and nothing else), dial, reply, relay (package forward does this). An HTTP request in absolute form has an exchange in place
 // of reply and relay, and then the client may send another.
 package proxy
 
@@ -18,9 +18,8 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"sync"
 	"time"
-
-	"github.com/things-go/go-socks5"
 
 	"github.com/wimble-proxy/wimble/forward"
 )
@@ -98,11 +97,12 @@ const (
 // Server serves any number of listeners; its limits hold for all of them together. Its methods may be called
 // concurrently.
 type Server struct {
-	cfg    Config         // complete, but for Users
-	logins *logins        // nil if there is no login
-	socks  *socks5.Server // a parser; see newNegotiator
+	cfg    Config  // complete, but for Users
+	logins *logins // nil if there is no login
 	gate   gate
 	stats  counters
+	// readers are *bufio.Reader of clients that have ended or are in their relay.
+	readers sync.Pool
 
 	acceptor forward.Acceptor
 }
@@ -141,7 +141,6 @@ func New(cfg Config) (*Server, error) {
 	return &Server{
 		cfg:    cfg,
 		logins: logins,
-		socks:  newNegotiator(newAuthenticator(logins)),
 		gate:   gate{maxHandshakes: cfg.MaxHandshakes, maxConns: cfg.MaxConns},
 
 		acceptor: forward.Acceptor{GraceTimeout: cfg.GraceTimeout, Logger: cfg.Logger},

@@ -173,7 +173,7 @@ func TestAllowClientsOfASocket(t *testing.T) {
 	}
 	near, _ := newMemPair()
 	near.remote = &net.UnixAddr{Net: "unix"}
-	if c := newClient(t.Context(), near); !s.cfg.AllowClients.Allow(forward.Source(c)) {
+	if c := s.newClient(t.Context(), near); !s.cfg.AllowClients.Allow(forward.Source(c)) {
 		t.Error("a client of a Unix socket is not allowed")
 	}
 	if got := fmt.Sprint(s.cfg.Users); got != "map[]" {
