@@ -12,7 +12,7 @@ import (
 
 const (
 	defaultDial  = 30 * time.Second
-	defaultConns = 4096
+	defaultConns = 16384
 )
 
 // Forward carries each connection of a listener to one target. With a listener of the host and a Dial of the tunnel it is a
@@ -28,7 +28,7 @@ type Forward struct {
 
 	// AllowClients are the networks that clients must come from, or else they are reset.
 	AllowClients Clients
-	// MaxConns limits the connections of all listeners together; those beyond are reset. 0 means 4096.
+	// MaxConns limits the connections of all listeners together; those beyond are reset. 0 means 16384.
 	MaxConns int
 	// DialTimeout is the time that Dial gets. 0 means 30 seconds, negative no limit.
 	DialTimeout time.Duration

@@ -44,7 +44,7 @@ type Gateway struct {
 	PingTimeout time.Duration
 
 	// MaxConns limits the TCP connections, those being dialed included, and MaxConnsPerSource those of one address of the
-	// tunnel. Connections beyond are refused. 0 means 4096, and a quarter of the former.
+	// tunnel. Connections beyond are refused. 0 means 16384, and a quarter of the former.
 	MaxConns, MaxConnsPerSource int
 	// MaxFlows limits the UDP flows, and MaxFlowsPerSource those of one address of the tunnel. When one more comes, the one
 	// that was not used for longest has to go. 0 means 1024, and a quarter of the former.

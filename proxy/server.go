@@ -71,7 +71,7 @@ type Config struct {
 	GraceTimeout time.Duration
 
 	// MaxConns limits the clients that are connected to a target or about to be. Those beyond are refused, with reply 01 or
-	// status 503. 0 means 4096.
+	// status 503. 0 means 16384.
 	MaxConns int
 	// MaxHandshakes limits the clients whose request is not complete, those between two requests included. When one more
 	// comes, the oldest has to go: it is the likeliest never to finish. 0 means 1024.
@@ -134,7 +134,7 @@ func New(cfg Config) (*Server, error) {
 	cfg.DialTimeout = cmp.Or(cfg.DialTimeout, 30*time.Second)
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, time.Minute)
 	cfg.ResponseTimeout = cmp.Or(cfg.ResponseTimeout, 15*time.Minute)
-	cfg.MaxConns = cmp.Or(cfg.MaxConns, 4096)
+	cfg.MaxConns = cmp.Or(cfg.MaxConns, 16384)
 	cfg.MaxHandshakes = cmp.Or(cfg.MaxHandshakes, 1024)
 	cfg.Relay = cmp.Or(cfg.Relay, new(forward.Relay))
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))

@@ -25,7 +25,7 @@ const (
 	crowdSize = 10_000
 	// heldDials and heldHandshakes are how many of them the program keeps
 	// (proxy.Config, MaxConns and MaxHandshakes).
-	heldDials      = 4096
+	heldDials      = 16_384
 	heldHandshakes = 1024
 )
 
@@ -202,7 +202,7 @@ func (c *crowd) slow(t *testing.T) {
 // who does not answer.
 func (c *crowd) leave(t *testing.T) {
 	dials := 0
-	for _, n := range []int{crowdSize, heldDials - heldDials/4, heldDials - heldDials/4} {
+	for _, n := range []int{crowdSize, crowdSize / 4} {
 		c.come(t, n, socksHello+socksToDead)
 		n = len(c.conns)
 		var refused atomic.Int64
