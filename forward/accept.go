@@ -56,11 +56,13 @@ func (a *Acceptor) Serve(ctx context.Context, ln net.Listener, handle func(ctx c
 	defer cut()
 	var conns sync.WaitGroup
 	err := a.accept(ctx, ln, func(c net.Conn) {
-		conns.Go(func() {
+		conns.Add(1)
+		go func() { // not conns.Go, which needs more of the stack that each connection has
+			defer conns.Done()
 			defer survive(&a.panics, a.Logger)
 			defer c.Close()
 			handle(connCtx, c)
-		})
+		}()
 	})
 
 	grace := time.AfterFunc(max(standard(a.GraceTimeout, defaultGrace), 0), cut)

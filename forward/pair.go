@@ -66,34 +66,42 @@ func (p *pair) carry(d *direction) {
 		}
 	}()
 	for {
-		readErr, writeErr := p.move(d)
-		switch {
-		case writeErr != nil:
-			// What dst sent before it went away may still be on its way to src: the other direction finds its end.
-			p.finish(d, false, fmt.Errorf("forward: write: %w", writeErr))
-			return
-		case readErr == io.EOF:
-			// A failure shows in the other direction; a dst that can't do it gets its end of stream when the pair ends, and
-			// that is now if the other direction is whole too.
-			if !p.finish(d, true, nil) {
-				_ = CloseWrite(d.dst)
-			}
-			return
-		case readErr != nil:
-			p.end(fmt.Errorf("forward: read: %w", readErr))
+		var readErr, writeErr error
+		if d.wait != nil { // here and not in move, as stack counts while there is nothing to do
+			readErr = d.wait()
+		}
+		if readErr == nil {
+			readErr, writeErr = p.move(d)
+		}
+		if readErr != nil || writeErr != nil {
+			p.leave(d, readErr, writeErr)
 			return
 		}
 	}
 }
 
-// move takes one buffer's worth of data from src to dst. The buffer is only held from when there is data until it is
-// written.
+// leave ends a direction, and the pair too if that is not just the end of a stream.
+func (p *pair) leave(d *direction, readErr, writeErr error) {
+	switch {
+	case writeErr != nil:
+		// What dst sent before it went away may still be on its way to src: the other direction finds its end.
+		p.finish(d, false, fmt.Errorf("forward: write: %w", writeErr))
+	case readErr == io.EOF:
+		// A failure shows in the other direction; a dst that can't do it gets its end of stream when the pair ends, and that
+		// is now if the other direction is whole too.
+		if !p.finish(d, true, nil) {
+			_ = CloseWrite(d.dst)
+		}
+	default:
+		p.end(fmt.Errorf("forward: read: %w", readErr))
+	}
+}
+
+// move takes one buffer's worth of data from src, which is readable if it can tell, to dst. The buffer is only held until
+// it is written.
 func (p *pair) move(d *direction) (readErr, writeErr error) {
 	var buf []byte
 	if d.wait != nil {
-		if err := d.wait(); err != nil {
-			return err, nil
-		}
 		if large := p.relay.buffers.take(p.relay.MaxBuffers); large != nil {
 			defer p.relay.buffers.give(large)
 			buf = large[:]

@@ -29,6 +29,7 @@ type client struct {
 
 	serving context.Context // when it ends, there is no further request to be taken
 	target  string          // for the log, once it is known
+	begun   time.Time       // when the relay did, for the log
 	asked   bool            // all that it has to say for an answer was read, so it may end its stream and wait
 
 	// The gate's mutex guards these.
