@@ -2,6 +2,7 @@ package netstack
 
 import (
 	"math/bits"
+	"runtime/debug"
 	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -10,7 +11,8 @@ import (
 )
 
 // tcpBudget is what the buffers of all connections of a tunnel may hold
-// together, as long as each can have tcpBufferFloor in each direction.
+// together, as long as each can have tcpBufferFloor in each direction. It is
+// less where the process may have less than four times as much (GOMEMLIMIT).
 const (
 	tcpBudget      = 256 << 20
 	tcpBufferFloor = 64 << 10
@@ -23,8 +25,9 @@ const (
 // on either: the scale of its window is fixed at the beginning (RFC 7323,
 // section 2.2).
 type budget struct {
-	mu   sync.Mutex
-	open int // connections. Guarded by mu
+	mu    sync.Mutex
+	total int // 0 before the first connection. Guarded by mu
+	open  int // connections. Guarded by mu
 	// share is the largest size now, and maybe more than any buffer may have.
 	// Guarded by mu; 0 before the first connection.
 	share int
@@ -34,9 +37,12 @@ type budget struct {
 func (b *budget) add(n int, stacks []*stack.Stack) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.total == 0 {
+		b.total = int(min(tcpBudget, debug.SetMemoryLimit(-1)/4))
+	}
 	b.open += n
 	// A power of two, so that the stacks are seldom told.
-	share := 1 << (bits.Len(uint(tcpBudget/2/max(b.open, 1))) - 1)
+	share := 1 << bits.Len(uint(b.total/2/max(b.open, 1))) / 2 // 0 if there is nothing
 	share = min(max(share, tcpBufferFloor), max(tcpReceiveMax, tcpSendMax))
 	if share == b.share {
 		return

@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"runtime/debug"
 	"testing"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -41,6 +42,27 @@ func TestBudget(t *testing.T) {
 			if receive.Default != c.first || send.Default != c.first || receive.Max != c.receive || send.Max != c.send {
 				t.Errorf("%d connections: receive %+v, send %+v; want %+v", c.open, receive, send, c)
 			}
+		}
+	}
+}
+
+// A process that may have little gives its buffers a quarter of it.
+func TestBudgetWithinLimit(t *testing.T) {
+	p := newPair(t)
+	for _, c := range []struct {
+		limit          int64
+		first, largest int
+	}{
+		{64 << 20, 256 << 10, 1 << 20},
+		{1, 64 << 10, 64 << 10},
+	} {
+		was := debug.SetMemoryLimit(c.limit)
+		var b budget
+		b.add(8, p.left.stacks())
+		debug.SetMemoryLimit(was)
+		receive, send := bufferLimits(t, p.left.stack)
+		if receive.Default != c.first || receive.Max != c.largest || send.Default != c.first || send.Max != c.largest {
+			t.Errorf("of %d bytes 8 connections get %+v and %+v; want %d to %d", c.limit, receive, send, c.first, c.largest)
 		}
 	}
 }
