@@ -37,7 +37,7 @@ type figure struct {
 	goals      []goal
 }
 
-// goal is what issue 5 asks for.
+// goal is what a figure should reach.
 type goal struct {
 	// against is whose figure ours is divided by; "" is the figure itself.
 	against client

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// rows are the table of issue 5, "It must reach", in its order.
+// rows are what is measured, each with what it should reach: the data path first, then latency and connections, memory, distance.
 func rows() []row {
 	paced := int(200 * megabit)
 	var all []row
