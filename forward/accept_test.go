@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -16,10 +17,11 @@ type listener struct {
 	conns  chan net.Conn
 	errs   chan error
 	closed chan struct{}
+	close  sync.Once
 }
 
 func newListener() *listener {
-	return &listener{make(chan net.Conn), make(chan error), make(chan struct{})}
+	return &listener{conns: make(chan net.Conn), errs: make(chan error), closed: make(chan struct{})}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -39,11 +41,7 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 func (l *listener) Close() error {
-	select {
-	case <-l.closed:
-	default:
-		close(l.closed)
-	}
+	l.close.Do(func() { close(l.closed) }) // the end of the context and Serve may both come to it
 	return nil
 }
 

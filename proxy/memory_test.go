@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 )
@@ -52,10 +53,11 @@ func (c *memConn) Close() error {
 type memListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
+	close  sync.Once
 }
 
 func newMemListener() *memListener {
-	return &memListener{make(chan net.Conn), make(chan struct{})}
+	return &memListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
 func (l *memListener) Accept() (net.Conn, error) {
@@ -68,11 +70,7 @@ func (l *memListener) Accept() (net.Conn, error) {
 }
 
 func (l *memListener) Close() error {
-	select {
-	case <-l.closed:
-	default:
-		close(l.closed)
-	}
+	l.close.Do(func() { close(l.closed) }) // the end of the context and Serve may both come to it
 	return nil
 }
 
