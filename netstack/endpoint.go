@@ -70,8 +70,9 @@ func newEndpoint(l link) *endpoint {
 	return e
 }
 
-// WritePackets queues packets and bursts for their routes. It is called with
-// the locks of a flow held, and blocks while the queue is full.
+// WritePackets queues packets and bursts for their routes, or sends what is small
+// and alone. It is called with the locks of a flow held, and blocks while the
+// queue is full or the socket takes nothing.
 func (e *endpoint) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
 	for i, pkt := range pkts.AsSlice() {
 		if err := e.write(pkt); err != nil {

@@ -108,7 +108,7 @@ func unpacked(cache string, names []string) ([]string, error) {
 // parseURIs reads what apt-get would download, and returns the names of the
 // files by those of the packages. Each line is like
 //
-//	'http://deb.debian.org/debian/pool/…' libc6_2.36-9+deb12u14_amd64.deb 2759320 SHA256:ba4f…
+//	'ADDRESS' libc6_2.36-9+deb12u14_amd64.deb 2759320 SHA256:ba4f…
 func parseURIs(out string) map[string]string {
 	files := map[string]string{}
 	for line := range strings.Lines(out) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -26,9 +25,6 @@ func TestMain(m *testing.M) {
 
 // TestSmallestRows runs the bench as its user does, with slices too short to say anything about speed.
 func TestSmallestRows(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("the bench measures on Linux alone")
-	}
 	temporary, out, profiles := t.TempDir(), filepath.Join(t.TempDir(), "bench.json"), t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	var stdout, stderr bytes.Buffer
@@ -83,9 +79,6 @@ func TestSmallestRows(t *testing.T) {
 
 // TestInterrupt ends the bench as Ctrl-C does, in the middle of a row.
 func TestInterrupt(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("the bench measures on Linux alone")
-	}
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	ctx, cancel := context.WithCancel(t.Context())
