@@ -196,16 +196,17 @@ func read(reply *dns.Msg, kind uint16) (found, error) {
 	name := strings.ToLower(reply.Question[0].Name)
 	aliases := map[string]*dns.CNAME{}
 	for _, rr := range reply.Answer {
-		if alias, ok := rr.(*dns.CNAME); ok {
+		if alias, ok := rr.(*dns.CNAME); ok && alias.Hdr.Class == dns.ClassINET {
 			aliases[strings.ToLower(alias.Hdr.Name)] = alias
 		}
 	}
 	for {
 		for _, rr := range reply.Answer {
-			if strings.EqualFold(rr.Header().Name, name) && rr.Header().Rrtype == kind {
+			h := rr.Header()
+			if strings.EqualFold(h.Name, name) && h.Rrtype == kind && h.Class == dns.ClassINET {
 				if a, ok := address(rr); ok {
 					f.addrs = append(f.addrs, a)
-					f.ttl = min(f.ttl, seconds(rr.Header().Ttl))
+					f.ttl = min(f.ttl, seconds(h.Ttl))
 				}
 			}
 		}
