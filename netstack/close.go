@@ -39,6 +39,7 @@ func (n *Net) Close() error {
 		n.gate.Lock()
 		n.deaf = true
 		n.gate.Unlock()
+		n.nic.gaps.stop()
 		for _, s := range n.stacks() {
 			stopStack(s)
 		}

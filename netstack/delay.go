@@ -34,14 +34,14 @@ type delayer struct {
 	send func(late)
 
 	mu    sync.Mutex
-	flows [ackFlows]ackFlow // by ackKey.place; guarded by mu
+	flows [ackFlows]ackFlow // by flowKey.place; guarded by mu
 	timer *time.Timer       // guarded by mu; nil before the first use
 	armed bool              // guarded by mu; the timer will fire
 }
 
 // ackFlow is what the delayer knows of one direction of a connection.
 type ackFlow struct {
-	key   ackKey
+	key   flowKey
 	acked uint32 // by the last packet
 	spoke bool   // the last packet had data
 
@@ -56,24 +56,29 @@ type late struct {
 	packet []byte // nil for none
 }
 
-// ackKey tells flows apart.
-type ackKey struct {
+// flowKey tells the directions of connections apart.
+type flowKey struct {
 	src, dst netip.Addr
 	ports    uint32 // both, as in the header
 }
 
-func (k ackKey) place() uint32 {
+// keyOf is the key of a packet of TCP.
+func keyOf(ip []byte, tcp header.TCP) flowKey {
+	return flowKey{source(ip), destination(ip), binary.BigEndian.Uint32(tcp)}
+}
+
+func (k flowKey) place() uint32 {
 	dst := k.dst.As16()
 	h := (k.ports ^ binary.BigEndian.Uint32(dst[12:])) * 0x9e3779b1 // Fibonacci hashing
 	return h >> 24                                                  // one of ackFlows
 }
 
-// take takes an outgoing packet of TCP with a complete header to dst. It
+// take takes an outgoing packet of TCP with a complete header. It
 // reports whether the packet waits; if not, it has to be sent, and first before
 // it.
-func (d *delayer) take(pkt *stack.PacketBuffer, dst netip.Addr) (waits bool, first late) {
+func (d *delayer) take(pkt *stack.PacketBuffer) (waits bool, first late) {
 	ip, tcp := pkt.NetworkHeader().Slice(), header.TCP(pkt.TransportHeader().Slice())
-	k := ackKey{src: source(ip), dst: dst, ports: binary.BigEndian.Uint32(tcp)}
+	k := keyOf(ip, tcp)
 	spoken := pkt.Data().Size() > 0
 
 	d.mu.Lock()

@@ -27,6 +27,7 @@ func (e *endpoint) deliver(packets [][]byte) {
 		case corrupt:
 			e.stats.deliverChecksum.Add(1)
 		default:
+			e.handKept(e.gaps.look(&c.in))
 			c.add(&c.in)
 		}
 	}
@@ -35,6 +36,14 @@ func (e *endpoint) deliver(packets [][]byte) {
 	e.coalescers.Put(c)
 	e.stats.deliverPackets.Add(uint64(len(packets)))
 	e.stats.deliverBytes.Add(uint64(size))
+}
+
+// handKept gives the stack acknowledgements that patience has kept.
+func (e *endpoint) handKept(packets [][]byte) {
+	for _, p := range packets {
+		in := e.inspect(p)
+		e.hand(&in, in.packetBuffer())
+	}
 }
 
 // hand gives a packet to the stack that it is for. Its headers are those of

@@ -40,6 +40,7 @@ type endpoint struct {
 	mtu   int
 	queue *queue
 	acks  delayer
+	gaps  patience
 	stats counters
 
 	// coalescers are those not in use, of *coalescer.
@@ -50,8 +51,9 @@ type endpoint struct {
 
 	// attached is set by the stack.
 	attached atomic.Bool
-	// v4 and v6 take incoming packets, transport takes errors of flows. They
-	// are set before the first packet.
+	// stack is the tunnel's own, v4 and v6 take incoming packets for it, transport
+	// takes errors of flows. They are set before the first packet.
+	stack     *stack.Stack
 	v4, v6    stack.NetworkEndpoint
 	transport stack.TransportDispatcher
 	// flows take incoming packets that are not for us; nil if nobody does.
@@ -67,6 +69,7 @@ func newEndpoint(l link) *endpoint {
 	e := &endpoint{link: l, mtu: l.MTU(), failures: make(chan unreachable, maxFailures)}
 	e.queue = newQueue(l, &e.stats)
 	e.acks.send = e.sendLate
+	e.gaps.roundTrip = e.roundTrip
 	return e
 }
 
@@ -91,7 +94,7 @@ func (e *endpoint) write(pkt *stack.PacketBuffer) tcpip.Error {
 		return refused
 	}
 	if pkt.TransportProtocolNumber == header.TCPProtocolNumber {
-		waits, first := e.acks.take(pkt, to)
+		waits, first := e.acks.take(pkt)
 		if waits {
 			return nil
 		}

@@ -20,7 +20,9 @@
 // it to the Device (transmit.go), but for acknowledgements that the next request
 // will have anyway (delay.go). In: the Device calls deliver with all that
 // came in one go (deliver.go), which verifies checksums; coalesce merges what
-// came in a row of each connection (coalesce.go) and copies it for the stack.
+// came in a row of each connection (coalesce.go) and copies it for the stack,
+// which is not told at once of what the other end got out of order
+// (patience.go).
 //
 // What peers send to addresses that are not ours is dropped, unless
 // [Options].Accept takes it: then this end is a gateway (flow.go), with a
@@ -189,6 +191,7 @@ func (n *Net) start(l link, addresses []netip.Prefix, o stack.Options) error {
 		}
 	}
 	n.nic, n.stack, n.stop, n.done = nic, s, func() {}, make(chan struct{})
+	nic.gaps.tell = n.tell
 	n.own = make(map[netip.Addr]bool)
 	for _, p := range addresses {
 		n.own[p.Addr()] = true
@@ -213,6 +216,15 @@ func (n *Net) deliver(packets [][]byte) {
 	defer n.gate.RUnlock()
 	if !n.deaf {
 		n.nic.deliver(packets)
+	}
+}
+
+// tell gives the stack acknowledgements that were kept from it.
+func (n *Net) tell(packets [][]byte) {
+	n.gate.RLock()
+	defer n.gate.RUnlock()
+	if !n.deaf {
+		n.nic.handKept(packets)
 	}
 }
 

@@ -73,6 +73,7 @@ func configure(s *stack.Stack, e *endpoint, addresses []netip.Prefix) error {
 	if err := s.CreateNIC(nicID, e); err != nil {
 		return fmt.Errorf("netstack: interface: %v", err)
 	}
+	e.stack = s
 	e.v4, _ = s.GetNetworkEndpoint(nicID, header.IPv4ProtocolNumber)
 	e.v6, _ = s.GetNetworkEndpoint(nicID, header.IPv6ProtocolNumber)
 	for _, p := range addresses {
