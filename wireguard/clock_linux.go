@@ -2,6 +2,7 @@ package wireguard
 
 import (
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -14,7 +15,8 @@ import (
 func bootClock() func() engine.Time {
 	return func() engine.Time {
 		var t unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		// Why the runtime is not told, see inbox.receive.
+		if _, _, err := unix.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&t)), 0); err != 0 {
 			panic("wireguard: the kernel has no CLOCK_BOOTTIME: " + err.Error())
 		}
 		return engine.Time{Boot: time.Duration(t.Nano()), Wall: time.Now()}

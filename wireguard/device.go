@@ -59,10 +59,12 @@ type Config struct {
 	Peers []PeerChange
 	// Deliver takes IP packets that came in, in order per peer. They are the
 	// Device's again when it returns. It is called by several goroutines and
-	// must not block for long: every peer waits.
+	// must not block for long: every peer waits. A change of the port waits for
+	// it, so it must not make one.
 	Deliver func(packets [][]byte)
 	// OnEvent is told what happens to peers. It is called by several
-	// goroutines without any lock and must return soon. Nil is allowed.
+	// goroutines without any lock, and must return soon and not change the port,
+	// as Deliver. Nil is allowed.
 	OnEvent func(Event)
 	// Logger gets handshakes and state changes at Info, never a packet. Nil
 	// discards.

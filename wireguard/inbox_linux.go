@@ -19,8 +19,9 @@ const maxTrains = 32
 // train is work enough, and its buffer is still in the cache then. It is for
 // one goroutine.
 type inbox struct {
-	raw  syscall.RawConn
-	take func(fd uintptr) (done bool) // receives, for raw.Read
+	raw    syscall.RawConn
+	take   func(fd uintptr) (done bool) // receives, for raw.Read
+	handle func([]train)                // gets what was received
 
 	// What the next call may fill; of messages, those behind the first get
 	// their buffers when they are first needed.
@@ -31,7 +32,6 @@ type inbox struct {
 	controls []byte
 
 	// What the last call gave.
-	got    int
 	err    error
 	trains [maxTrains]train
 
@@ -47,7 +47,7 @@ type multiMessage struct {
 
 func newInbox(raw syscall.RawConn) *inbox {
 	in := &inbox{raw: raw, want: 1, controls: make([]byte, maxTrains*controlSize)}
-	in.take = in.receive
+	in.take = in.drain
 	in.provide(0)
 	return in
 }
@@ -63,51 +63,79 @@ func (in *inbox) provide(i int) {
 	h.Control = &in.controls[i*controlSize]
 	h.Iov = &in.vectors[i]
 	h.SetIovlen(1)
+	in.vacate(i)
 }
 
-// next waits until there is something and returns what there is.
-func (in *inbox) next() ([]train, error) {
-	for i := range in.want {
-		if in.trains[i].buf == nil {
-			in.provide(i)
-		}
-		h := &in.messages[i].header
-		h.Namelen = unix.SizeofSockaddrInet6
-		h.SetControllen(controlSize)
-	}
+// vacate makes the i-th message ready to be filled.
+func (in *inbox) vacate(i int) {
+	h := &in.messages[i].header
+	h.Namelen = unix.SizeofSockaddrInet6
+	h.SetControllen(controlSize)
+}
+
+// serve hands what arrives to handle until the socket fails or is closed, and
+// returns why.
+//
+// All of it happens inside of raw.Read, so that after a call that emptied the
+// socket's queue it can wait at once, without another that only finds it empty:
+// raw.Read forgets that the socket became readable when it begins, and not
+// between two calls of its function, so what arrives meanwhile ends the wait.
+func (in *inbox) serve(handle func([]train)) error {
+	in.handle = handle
 	if err := in.raw.Read(in.take); err != nil {
-		return nil, err
+		return err
 	}
-	if in.err != nil {
-		return nil, in.err
-	}
-	in.want = maxTrains
-	trains := in.trains[:in.got]
-	for i := range trains {
-		in.read(i)
-		if len(trains[i].datagrams) > trains[i].stride {
-			in.want = 1
-		}
-	}
-	return trains, nil
+	return in.err
 }
 
-// receive makes the system call, if it need not wait.
-func (in *inbox) receive(fd uintptr) (done bool) {
+// drain receives until the socket's queue is empty, or until there is an error.
+func (in *inbox) drain(fd uintptr) (done bool) {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&in.messages[0])), uintptr(in.want), unix.MSG_DONTWAIT, 0, 0)
+		asked := in.want
+		for i := range asked {
+			if in.trains[i].buf == nil {
+				in.provide(i)
+			}
+		}
+		got, errno := in.receive(fd, asked)
 		switch errno {
 		case 0:
-			in.got, in.err = int(n), nil
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:
 			return false
 		default:
-			in.got, in.err = 0, errno
+			in.err = errno
+			return true
 		}
-		return true
+		in.pass(got)
+		// An error may have ended the call early as well. The kernel keeps it
+		// for the next, which is made when the next datagram comes.
+		if got < asked {
+			return false
+		}
 	}
+}
+
+// receive makes the system call. It does not wait, so the runtime is not told:
+// that would wake its monitor, a thread which costs a process that was idle
+// more than all else here.
+func (in *inbox) receive(fd uintptr, want int) (got int, errno syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&in.messages[0])), uintptr(want), unix.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
+}
+
+// pass hands on the first n messages and decides how many may come next.
+func (in *inbox) pass(n int) {
+	in.want = maxTrains
+	for i := range n {
+		in.read(i)
+		in.vacate(i)
+		if len(in.trains[i].datagrams) > in.trains[i].stride {
+			in.want = 1
+		}
+	}
+	in.handle(in.trains[:n])
 }
 
 // read reads what is said beside the i-th message.

@@ -19,19 +19,17 @@ func (d *Device) receive(s *socket) {
 	r := receiver{device: d}
 	backoff := time.Duration(0)
 	for {
-		trains, err := s.receive()
-		switch {
-		case err == nil:
+		err := s.receive(func(trains []train) {
 			backoff = 0
 			r.trains(d.clock(), trains)
-		case errors.Is(err, net.ErrClosed):
+		})
+		if errors.Is(err, net.ErrClosed) {
 			return
-		default:
-			backoff = min(max(2*backoff, maxReadBackoff/1000), maxReadBackoff)
-			d.log.Debug("receive", "error", err, "pause", backoff)
-			if s.pause(backoff) {
-				return
-			}
+		}
+		backoff = min(max(2*backoff, maxReadBackoff/1000), maxReadBackoff)
+		d.log.Debug("receive", "error", err, "pause", backoff)
+		if s.pause(backoff) {
+			return
 		}
 	}
 }

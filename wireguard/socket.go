@@ -45,7 +45,6 @@ type sockets struct {
 type socket struct {
 	conn   PacketConn
 	closed chan struct{}
-	single [1]train // for receiveSingly
 	platform
 }
 
@@ -231,18 +230,18 @@ func (s *socket) sendSingly(datagrams []byte, stride int, to engine.Endpoint) er
 }
 
 // receiveSingly is the portable way: one datagram for each system call.
-func (s *socket) receiveSingly() ([]train, error) {
-	t := &s.single[0]
-	if t.buf == nil {
-		t.buf = make([]byte, largeBuffer)
+func (s *socket) receiveSingly(handle func([]train)) error {
+	single := []train{{buf: make([]byte, largeBuffer)}}
+	t := &single[0]
+	for {
+		n, addr, err := s.conn.ReadFromUDPAddrPort(t.buf)
+		if err != nil {
+			return err
+		}
+		t.datagrams, t.stride = t.buf[:n], max(n, 1)
+		t.from = engine.Endpoint{Addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}
+		handle(single)
 	}
-	n, addr, err := s.conn.ReadFromUDPAddrPort(t.buf)
-	if err != nil {
-		return nil, err
-	}
-	t.datagrams, t.stride = t.buf[:n], max(n, 1)
-	t.from = engine.Endpoint{Addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}
-	return s.single[:], nil
 }
 
 // zoneOf is the zone of the interface with an index, as package net writes it.

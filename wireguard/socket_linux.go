@@ -40,6 +40,7 @@ var _ msgConn = (*net.UDPConn)(nil)
 type platform struct {
 	msg      msgConn // nil for a PacketConn that is no socket of the system
 	inbox    *inbox  // nil with it
+	outbox   *outbox // nil unless the PacketConn is package net's own
 	is6      bool
 	segment  bool
 	plain    plainEndpoints
@@ -78,6 +79,9 @@ func (s *socket) setup(log *slog.Logger) {
 		s.segment = noSegment == nil
 		coalesce = coalescingWorks() && unix.SetsockoptInt(sock, unix.IPPROTO_UDP, unix.UDP_GRO, 1) == nil
 	})
+	if _, own := s.conn.(*net.UDPConn); own { // another may have a way to send of its own
+		s.outbox = newOutbox(raw, s.is6)
+	}
 	log.Debug("udp socket", "address", s.conn.LocalAddr().String(), "segment", s.segment, "coalesce", coalesce,
 		"error", errors.Join(buffers, err))
 }
@@ -142,12 +146,21 @@ func (s *socket) sendMsg(b []byte, segment int, to engine.Endpoint) error {
 			oob = appendControl(oob, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 2)
 			binary.NativeEndian.PutUint16(oob[len(oob)-unix.CmsgSpace(2)+unix.CmsgLen(0):], uint16(segment))
 		}
-		_, _, err := s.msg.WriteMsgUDPAddrPort(b, oob, to.Addr)
+		err := s.write(b, oob, to.Addr)
 		if err == nil || !to.Source.IsValid() || segment > 0 && errors.Is(err, unix.EMSGSIZE) {
 			return err
 		}
 		to.Source = netip.Addr{}
 	}
+}
+
+// write makes the system call.
+func (s *socket) write(b, oob []byte, to netip.AddrPort) error {
+	if s.outbox.takes(b, to) {
+		return s.outbox.send(b, oob, to)
+	}
+	_, _, err := s.msg.WriteMsgUDPAddrPort(b, oob, to)
+	return err
 }
 
 // appendSource appends the control message that sets the source address.
@@ -176,11 +189,12 @@ func appendControl(oob []byte, level, kind int32, size int) []byte {
 	return oob
 }
 
-// receive waits for datagrams. What it returns is the socket's again with the
-// next call; one goroutine calls it.
-func (s *socket) receive() ([]train, error) {
+// receive hands what arrives to handle, until the socket fails or is closed,
+// and returns why. The trains are the socket's again when handle returns. Close
+// waits for that, so handle must not be what closes the socket.
+func (s *socket) receive(handle func([]train)) error {
 	if s.inbox == nil {
-		return s.receiveSingly()
+		return s.receiveSingly(handle)
 	}
-	return s.inbox.next()
+	return s.inbox.serve(handle)
 }

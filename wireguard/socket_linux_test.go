@@ -3,7 +3,6 @@ package wireguard
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -60,7 +59,7 @@ func TestSegmentFallback(t *testing.T) {
 		if !s.segment {
 			t.Fatal("this kernel has no UDP_SEGMENT: the fallback can't be tested")
 		}
-		batch := bytes.Repeat([]byte{7}, count*stride)
+		batch, next := bytes.Repeat([]byte{7}, count*stride), receiving(t, b)
 		for round, wantCalls := range []int32{1 + count, count} {
 			conn.calls.Store(0)
 			if err := s.send(batch, stride, engine.Endpoint{Addr: to}); err != nil {
@@ -70,12 +69,8 @@ func TestSegmentFallback(t *testing.T) {
 				t.Errorf("%v, round %d: %d calls, want %d", refusal, round, got, wantCalls)
 			}
 			for got := 0; got < len(batch); {
-				trains, err := b.receive()
-				if err != nil {
-					t.Fatal(err)
-				}
-				for i := range trains {
-					got += len(trains[i].datagrams)
+				for _, r := range next() {
+					got += len(r.datagrams)
 				}
 			}
 		}
@@ -103,6 +98,34 @@ func TestSegmentErrorIsReported(t *testing.T) {
 	}
 }
 
+// TestOutbox: what it does not take has its zone looked up, is long, or is for
+// the other family; and its errors are the system's and package net's.
+func TestOutbox(t *testing.T) {
+	s := loopbackSocket(t, "udp6", "[::1]")
+	for _, test := range []struct {
+		to    string
+		size  int
+		takes bool
+	}{
+		{"[::1]:9", quickSend, true},
+		{"[::1]:9", quickSend + 1, false},
+		{"[::1]:9", 0, false},
+		{"[fe80::1%lo]:9", 1, false},
+		{"127.0.0.1:9", 1, false},
+	} {
+		if got := s.outbox.takes(make([]byte, test.size), netip.MustParseAddrPort(test.to)); got != test.takes {
+			t.Errorf("takes %d bytes to %s: %t, want %t", test.size, test.to, got, test.takes)
+		}
+	}
+	if err := s.send([]byte("x"), 1, engine.Endpoint{Addr: netip.MustParseAddrPort("[::1]:0")}); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("to port 0: %v, want EINVAL", err)
+	}
+	s.close()
+	if err := s.send([]byte("x"), 1, engine.Endpoint{Addr: netip.MustParseAddrPort("[::1]:9")}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("by a closed socket: %v, want net.ErrClosed", err)
+	}
+}
+
 // TestStickySource: what arrived at 127.0.0.2 is answered from 127.0.0.2, and
 // from any address once the host does not have that one any more.
 func TestStickySource(t *testing.T) {
@@ -116,33 +139,22 @@ func TestStickySource(t *testing.T) {
 		if err := client.send([]byte("hello"), 5, engine.Endpoint{Addr: at}); err != nil {
 			t.Fatal(err)
 		}
-		from, err := receiveOne(server)
-		if err != nil || from.Source != at.Addr() {
-			t.Fatalf("source %v (%v), want %v", from.Source, err, at.Addr())
+		from, answer := receiving(t, server)()[0].from, receiving(t, client)
+		if from.Source != at.Addr() {
+			t.Fatalf("source %v, want %v", from.Source, at.Addr())
 		}
 		if err := server.send([]byte("answer"), 6, from); err != nil {
 			t.Fatal(err)
 		}
-		if from, err := receiveOne(client); err != nil || from.Addr != at {
-			t.Errorf("answered from %v (%v), want %v", from.Addr, err, at)
+		if from := answer()[0].from; from.Addr != at {
+			t.Errorf("answered from %v, want %v", from.Addr, at)
 		}
 		from.Source = map[string]netip.Addr{"udp4": netip.MustParseAddr("203.0.113.1"), "udp6": netip.MustParseAddr("2001:db8::1")}[family.network]
 		if err := server.send([]byte("answer"), 6, from); err != nil {
 			t.Errorf("an address that went away: %v", err)
 		}
-		if _, err := receiveOne(client); err != nil {
-			t.Error(err)
-		}
+		answer()
 	}
-}
-
-// receiveOne takes a single datagram.
-func receiveOne(s *socket) (from engine.Endpoint, err error) {
-	trains, err := s.receive()
-	if err != nil || len(trains) != 1 {
-		return from, fmt.Errorf("%d messages, %w", len(trains), err)
-	}
-	return trains[0].from, nil
 }
 
 // TestReceiveSeveral: single datagrams of several sources come in one call,
@@ -164,11 +176,12 @@ func TestReceiveSeveral(t *testing.T) {
 				}
 			}
 		}
+		next := receiving(t, b)
 		expect := func(first, last int) {
 			t.Helper()
-			trains, err := b.receive()
-			if err != nil || len(trains) != last-first+1 {
-				t.Fatalf("%s: %d messages (%v), want those of %d to %d bytes", family.network, len(trains), err, first, last)
+			trains := next()
+			if len(trains) != last-first+1 {
+				t.Fatalf("%s: %d messages, want those of %d to %d bytes", family.network, len(trains), first, last)
 			}
 			for i, r := range trains {
 				want := bytes.Repeat([]byte{byte(first + i)}, first+i)
@@ -186,8 +199,8 @@ func TestReceiveSeveral(t *testing.T) {
 			t.Fatal(err)
 		}
 		single(1, 2)
-		if trains, err := b.receive(); err != nil || len(trains) != 3 || trains[0].stride != 1000 || len(trains[0].datagrams) != 3000 {
-			t.Fatalf("%s: %d messages (%v), want a train and two more", family.network, len(trains), err)
+		if trains := next(); len(trains) != 3 || trains[0].stride != 1000 || len(trains[0].datagrams) != 3000 {
+			t.Fatalf("%s: %d messages, want a train and two more", family.network, len(trains))
 		}
 		single(3, 4)
 		expect(3, 3)

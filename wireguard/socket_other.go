@@ -17,4 +17,4 @@ func (s *socket) send(datagrams []byte, stride int, to engine.Endpoint) error {
 	return s.sendSingly(datagrams, stride, to)
 }
 
-func (s *socket) receive() ([]train, error) { return s.receiveSingly() }
+func (s *socket) receive(handle func([]train)) error { return s.receiveSingly(handle) }

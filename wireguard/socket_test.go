@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -97,13 +100,9 @@ func TestSocketTrain(t *testing.T) {
 				t.Fatalf("%s, %d bytes by %d: %v", family.network, train.length, train.stride, err)
 			}
 			var got []byte
-			calls := 0
+			calls, next := 0, receiving(t, b)
 			for len(got) < len(sent) {
-				trains, err := b.receive()
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, r := range trains {
+				for _, r := range next() {
 					if r.stride != train.stride && len(r.datagrams) > r.stride {
 						t.Errorf("%s: received by %d, sent by %d", family.network, r.stride, train.stride)
 					}
@@ -130,8 +129,121 @@ func loopbackSocket(t *testing.T, network, host string) *socket {
 	}
 	s := &socket{conn: c, closed: make(chan struct{})}
 	s.setup(slog.New(slog.DiscardHandler))
-	t.Cleanup(s.close)
+	t.Cleanup(func() { c.Close() }) // the test may have closed it
 	return s
+}
+
+// receiving returns a function that waits for what the socket hands on next. It
+// is the socket's again with the next call.
+func receiving(t testing.TB, s *socket) (next func() []train) {
+	var ended error
+	pull, stop := iter.Pull(func(yield func([]train) bool) {
+		more := true
+		ended = s.receive(func(trains []train) {
+			if more = more && yield(trains); !more {
+				_ = s.conn.(*net.UDPConn).SetReadDeadline(time.Unix(1, 0))
+			}
+		})
+	})
+	t.Cleanup(stop)
+	return func() []train {
+		t.Helper()
+		trains, ok := pull()
+		if !ok {
+			t.Fatalf("receive: %v", ended)
+		}
+		return trains
+	}
+}
+
+// TestReceiveMissesNothing sends bursts of as many datagrams as one call takes,
+// and of one more and one less, each when the receiver has nothing left to do or
+// is just about to wait. What it does not see before it waits must wake it.
+func TestReceiveMissesNothing(t *testing.T) {
+	const rounds, most = 50, 32
+	a, b := loopbackSocket(t, "udp4", "127.0.0.1"), loopbackSocket(t, "udp4", "127.0.0.1")
+	to := engine.Endpoint{Addr: b.conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+	var got atomic.Int64
+	ended := make(chan error)
+	go func() {
+		ended <- b.receive(func(trains []train) {
+			for i := range trains {
+				got.Add(int64(len(trains[i].datagrams)))
+			}
+		})
+	}()
+	sent := int64(0)
+	for range rounds {
+		for _, burst := range []int{most, most + 1, 1, most - 1, 2*most + 1} {
+			for range burst {
+				if err := a.send([]byte("single"), 6, to); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// After a train the next call takes one message.
+			if err := a.send(make([]byte, 3000), 1000, to); err != nil {
+				t.Fatal(err)
+			}
+			sent += int64(6*burst + 3000)
+			waitFor(t, func() bool { return got.Load() == sent })
+		}
+	}
+	b.close()
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("receive of a closed socket: %v, want net.ErrClosed", err)
+	}
+}
+
+// TestReceiveAfterAnError: what came while the receiver paused is there when it
+// goes on, though nothing more comes that could wake it.
+func TestReceiveAfterAnError(t *testing.T) {
+	a, b := loopbackSocket(t, "udp4", "127.0.0.1"), loopbackSocket(t, "udp4", "127.0.0.1")
+	to := engine.Endpoint{Addr: b.conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+	conn := b.conn.(*net.UDPConn)
+	if err := a.send([]byte("before"), 6, to); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	fails := func([]train) { t.Error("something was received") }
+	note := func(trains []train) {
+		for i := range trains {
+			got = append(got, string(trains[i].datagrams))
+		}
+		_ = conn.SetReadDeadline(time.Unix(1, 0)) // it would wait for more
+	}
+	_ = conn.SetReadDeadline(time.Unix(1, 0))
+	if err := b.receive(fails); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("receive: %v, want the deadline's error", err)
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	if err := b.receive(note); !errors.Is(err, os.ErrDeadlineExceeded) || len(got) != 1 || got[0] != "before" {
+		t.Errorf("received %q, %v; want what was sent", got, err)
+	}
+}
+
+// TestCloseWhileHandling closes a socket while what it received is handled, and
+// more waits.
+func TestCloseWhileHandling(t *testing.T) {
+	a, b := loopbackSocket(t, "udp4", "127.0.0.1"), loopbackSocket(t, "udp4", "127.0.0.1")
+	to := engine.Endpoint{Addr: b.conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+	for range 2 {
+		if err := a.send([]byte("one"), 3, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := make(chan bool)
+	err := b.receive(func([]train) {
+		select {
+		case <-b.closed:
+		default:
+			go func() { b.close(); close(closed) }()
+			<-b.closed
+		}
+	})
+	if !errors.Is(err, net.ErrClosed) {
+		t.Errorf("receive: %v, want net.ErrClosed", err)
+	}
+	<-closed
 }
 
 // TestDeviceMovesPort: sessions and packets go on over a change of the port.
