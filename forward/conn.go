@@ -75,17 +75,6 @@ func unwrap[T any](c net.Conn) (T, bool) {
 // type: what embeds one may hold data of its own, of which the socket knows nothing.
 func waiter(c net.Conn) func() error {
 	switch c := c.(type) {
-	case *early:
-		inner := waiter(c.Conn)
-		if inner == nil {
-			return nil
-		}
-		return func() error {
-			if len(c.data) > 0 {
-				return nil
-			}
-			return inner()
-		}
 	case interface{ WaitReadable() error }:
 		return c.WaitReadable
 	case *net.TCPConn:

@@ -32,8 +32,9 @@ type pair struct {
 // direction is one half of a pair: what is read from src is written to dst.
 type direction struct {
 	src, dst net.Conn
-	wait     func() error // blocks until src is readable; nil if src can't tell
-	small    []byte       // used when there is no buffer to be had, made on first use
+	from     source // src
+	to       writer // dst
+	hold     hold
 
 	// The pair's mutex guards these.
 	writing bool
@@ -42,10 +43,13 @@ type direction struct {
 }
 
 func newPair(r *Relay, client, target net.Conn) *pair {
+	fromClient, toClient := ends(client)
+	fromTarget, toTarget := ends(target)
+	none := hold{pool: &r.buffers, limit: r.MaxBuffers}
 	p := &pair{
 		relay: r,
-		up:    &direction{src: client, dst: target, wait: waiter(client)},
-		down:  &direction{src: target, dst: client, wait: waiter(target)},
+		up:    &direction{src: client, dst: target, from: fromClient, to: toTarget, hold: none},
+		down:  &direction{src: target, dst: client, from: fromTarget, to: toClient, hold: none},
 		moved: time.Now(),
 	}
 	// The timer may fire before the field is set.
@@ -66,14 +70,7 @@ func (p *pair) carry(d *direction) {
 		}
 	}()
 	for {
-		var readErr, writeErr error
-		if d.wait != nil { // here and not in move, as stack counts while there is nothing to do
-			readErr = d.wait()
-		}
-		if readErr == nil {
-			readErr, writeErr = p.move(d)
-		}
-		if readErr != nil || writeErr != nil {
+		if readErr, writeErr := p.move(d); readErr != nil || writeErr != nil {
 			p.leave(d, readErr, writeErr)
 			return
 		}
@@ -97,25 +94,12 @@ func (p *pair) leave(d *direction, readErr, writeErr error) {
 	}
 }
 
-// move takes one buffer's worth of data from src, which is readable if it can tell, to dst. The buffer is only held until
-// it is written.
+// move takes one buffer's worth of data from src to dst. The buffer is only held until it is written.
 func (p *pair) move(d *direction) (readErr, writeErr error) {
-	var buf []byte
-	if d.wait != nil {
-		if large := p.relay.buffers.take(p.relay.MaxBuffers); large != nil {
-			defer p.relay.buffers.give(large)
-			buf = large[:]
-		}
-	}
-	if buf == nil {
-		if d.small == nil {
-			d.small = make([]byte, smallSize)
-		}
-		buf = d.small
-	}
-	n, readErr := d.src.Read(buf)
-	if n > 0 {
-		writeErr = p.write(d, buf[:n])
+	defer d.hold.give()
+	b, readErr := d.from.next(&d.hold)
+	if len(b) > 0 {
+		writeErr = p.write(d, b)
 	}
 	return readErr, writeErr
 }
@@ -131,7 +115,7 @@ func (p *pair) write(d *direction, b []byte) error {
 	}
 	p.mu.Unlock()
 
-	n, err := d.dst.Write(b)
+	n, err := d.to.Write(b)
 
 	p.mu.Lock()
 	d.writing = false
