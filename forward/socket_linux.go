@@ -1,3 +1,5 @@
+//go:build !386 && !s390x
+
 package forward
 
 import (
@@ -65,7 +67,7 @@ func (s *hostSocket) next(h *hold) ([]byte, error) {
 // tryRead has a buffer only while it reads, unless there is data.
 func (s *hostSocket) tryRead(fd uintptr) (done bool) {
 	buf := s.hold.take()
-	n, errno := callAgain(unix.SYS_READ, fd, buf)
+	n, errno := call(unix.SYS_RECVFROM, fd, buf, unix.MSG_DONTWAIT)
 	if errno == unix.EAGAIN {
 		s.hold.give()
 		return false
@@ -94,7 +96,7 @@ func (s *hostSocket) Write(b []byte) (int, error) {
 
 func (s *hostSocket) tryWrite(fd uintptr) (done bool) {
 	for len(s.rest) > 0 {
-		n, errno := callAgain(unix.SYS_WRITE, fd, s.rest)
+		n, errno := call(unix.SYS_SENDTO, fd, s.rest, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if errno == unix.EAGAIN {
 			return false
 		}
@@ -106,10 +108,11 @@ func (s *hostSocket) tryWrite(fd uintptr) (done bool) {
 	return true
 }
 
-// callAgain makes a system call with a buffer that is not empty, again if a signal came between.
-func callAgain(call, fd uintptr, b []byte) (int, syscall.Errno) {
+// call makes a system call with a buffer that is not empty. MSG_DONTWAIT must be among the flags: it holds even if whoever
+// has the socket too made that wait, and a call that waits would hold up the whole program here.
+func call(number, fd uintptr, b []byte, flags uintptr) (int, syscall.Errno) {
 	for {
-		n, _, errno := unix.RawSyscall(call, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		n, _, errno := unix.RawSyscall6(number, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), flags, 0, 0)
 		if errno != unix.EINTR {
 			return int(n), errno
 		}
