@@ -36,6 +36,7 @@ func (n *Net) Close() error {
 		// Whoever waits for the queue holds locks of the stack, and maybe the
 		// gate: they go first. The stack has said what it had to.
 		n.nic.queue.close()
+		n.budget.close()
 		n.gate.Lock()
 		n.deaf = true
 		n.gate.Unlock()

@@ -198,6 +198,7 @@ func (n *Net) start(l link, addresses []netip.Prefix, o stack.Options) error {
 		n.has4 = n.has4 || p.Addr().Is4()
 		n.has6 = n.has6 || p.Addr().Is6()
 	}
+	n.budget.start(s.Clock(), n.stacks())
 	n.resolver = newResolver(n)
 	n.tasks.Go(nic.queue.run)
 	n.tasks.Go(func() { nic.runFailures(n.done) })

@@ -22,7 +22,7 @@ const nicID = 1
 
 // Settings of the stack. Buffers begin small and grow with what a connection
 // moves in a round trip, to 400 Mbit/s at 80 ms; half of a receive buffer is
-// advertised. Where there are many connections, each gets less (budget.go).
+// advertised. Where many connections are busy, each gets less (budget.go).
 const (
 	tcpBufferMin     = 4 << 10
 	tcpBufferDefault = 256 << 10
@@ -101,7 +101,9 @@ func tune(s *stack.Stack) error {
 	// RACK, because without it a little reordering costs most of the speed; and
 	// CUBIC, because Reno needs minutes to use a fast path that is long.
 	recovery, congestion := tcpip.TCPRACKLossDetection, tcpip.CongestionControlOption("cubic")
-	receive, send := bufferSizes(tcpReceiveMax)
+	// The stack is not asked to make receive buffers larger (tcpbuffer.go does),
+	// but takes the scale of windows from the largest size only if it could be.
+	receive, send := bufferSizes(tcpBufferDefault)
 	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
 	wait, reuse := tcpip.TCPTimeWaitTimeoutOption(timeWait), tcpip.TCPTimeWaitReuseGlobal
 	for _, o := range []tcpip.SettableTransportProtocolOption{

@@ -44,6 +44,8 @@ type TCPConn struct {
 	writing sync.Mutex
 	src     bytes.Reader // guarded by writing
 
+	receive, send tcpBuffer
+
 	// failed is the error number that ended the connection, once someone has
 	// seen it. The stack tells it only once.
 	failed atomic.Uintptr
@@ -72,7 +74,7 @@ func (n *Net) dialTCP(ctx context.Context, network string, dst netip.AddrPort) (
 		c.ep.Abort()
 		return nil, err
 	}
-	n.budget.add(1, n.stacks())
+	c.begin()
 	return c, nil
 }
 
@@ -107,14 +109,22 @@ func (c *TCPConn) connected(ctx context.Context, n *Net) error {
 // accepted makes a connection of an endpoint that a listener got.
 func (n *Net) accepted(network string, ep tcpip.Endpoint, q *waiter.Queue, remote tcpip.FullAddress) *TCPConn {
 	c := &TCPConn{net: n}
-	n.budget.add(1, n.stacks())
 	c.init(n, network, ep, q)
+	c.begin()
 	_ = keepAlive(ep) // fails only on a connection that has failed
 	if local, err := ep.GetLocalAddress(); err == nil {
 		c.local = netAddr(network, addrPort(local))
 	}
 	c.remote = netAddr(network, addrPort(remote))
 	return c
+}
+
+// begin counts a connection that is there.
+func (c *TCPConn) begin() {
+	now := c.net.stack.Clock().NowMonotonic()
+	c.receive.init(c.ep, now)
+	c.send.initSend(c.ep, c.net.nic.mtu)
+	c.net.budget.opened()
 }
 
 // keepAlive makes the stack notice that the other end is gone.
@@ -151,7 +161,7 @@ func (c *TCPConn) Read(b []byte) (int, error) {
 	if err != nil {
 		return 0, c.fail("read", err)
 	}
-	c.ep.ModerateRecvBuf(n)
+	c.receive.add(n, &c.net.budget)
 	return n, nil
 }
 
@@ -176,6 +186,7 @@ func (c *TCPConn) Write(b []byte) (int, error) {
 			c.src.Reset(b[n:])
 			written, err := c.ep.Write(&c.src, tcpip.WriteOptions{})
 			n += int(written)
+			c.send.add(int(written), &c.net.budget)
 			return err
 		})
 		if err != nil {
@@ -239,7 +250,7 @@ func (c *TCPConn) Close() error {
 	_ = c.ep.SetSockOpt(&orphan) // is for a connection that is still there
 	err := c.socket.Close()
 	if err == nil { // for the first time
-		c.net.budget.add(-1, c.net.stacks())
+		c.net.budget.ended(&c.receive, &c.send)
 	}
 	return err
 }
