@@ -41,6 +41,7 @@ import (
 
 	"github.com/wimble-proxy/wimble/config"
 	"github.com/wimble-proxy/wimble/wireguard"
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
@@ -83,6 +84,9 @@ type Net struct {
 	device *wireguard.Device // nil in tests
 	flows  *flows            // nil if this is no gateway
 	budget budget
+	// congestion is the congestion control of all connections, "" if each has
+	// the one that fits it.
+	congestion tcpip.CongestionControlOption
 	// resolver looks up names in the tunnel.
 	resolver *Resolver
 	// own are the tunnel's addresses at this end.

@@ -30,11 +30,11 @@ const (
 // (RFC 8985, section 6.2). If it does not close, the stack is told, and of all
 // that follows.
 //
-// The stack has no such window before it has seen packets overtake each other,
-// and does not see it of one that it sent again; so each late packet is a loss
-// to it, and slows the connection down. And where it does wait, it goes on
-// counting what was acknowledged out of order as under way, until the
-// connection stands almost still.
+// The stack takes for lost what three segments have overtaken, so each late one
+// would slow the connection down. Its own RACK does not help: it sees no
+// reordering of what was sent again already, and where it waits, segments that
+// were acknowledged out of order stay in the count of those under way when the
+// gap has closed, until the connection stands almost still.
 type patience struct {
 	// tell gives the stack acknowledgements that were kept back. It is not
 	// called with mu held.

@@ -98,9 +98,10 @@ func configure(s *stack.Stack, e *endpoint, addresses []netip.Prefix) error {
 
 // tune sets what differs from the stack's defaults.
 func tune(s *stack.Stack) error {
-	// RACK, because without it a little reordering costs most of the speed; and
-	// CUBIC, because Reno needs minutes to use a fast path that is long.
-	recovery, congestion := tcpip.TCPRACKLossDetection, tcpip.CongestionControlOption("cubic")
+	// No RACK: patience.go has what is good about it here. With it, a connection
+	// that lost much at once counted segments as under way that were lost, and
+	// crawled from one time-out to the next, a segment each.
+	recovery, congestion := tcpip.TCPRecovery(0), reno
 	// The stack is not asked to make receive buffers larger (tcpbuffer.go does),
 	// but takes the scale of windows from the largest size only if it could be.
 	receive, send := bufferSizes(tcpBufferDefault)

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
 )
 
 // connect returns both ends of a connection from left to right.
@@ -313,9 +315,14 @@ func TestDialEndsWithItsContext(t *testing.T) {
 // A connection goes on after the link was gone for several time-outs, however
 // small its window has become.
 func TestTCPOutlivesOutage(t *testing.T) {
-	for _, outage := range []int{1, 2, 3, 5} {
+	for i := range 8 {
+		outage, control := []int{1, 2, 3, 5}[i%4], []tcpip.CongestionControlOption{reno, cubic}[i/4]
 		clock, option := manualClock()
 		p := newPair(t, option)
+		p.left.congestion = control
+		if i/4 == 1 {
+			p.left.congestion = "" // the clock stands, so nothing is known of the way
+		}
 		dialed, accepted := p.connect(t, right4)
 		data := noise(1, 256<<10)
 		go func() {
@@ -345,13 +352,13 @@ func TestTCPOutlivesOutage(t *testing.T) {
 			select {
 			case err := <-received:
 				if err != nil {
-					t.Errorf("%d time-outs: %v", outage, err)
+					t.Errorf("%s, %d time-outs: %v", control, outage, err)
 				}
 				ended = true
 			case <-time.After(time.Millisecond):
 				clock.Advance(100 * time.Millisecond)
 				if passed > 10*time.Minute {
-					t.Fatalf("%d time-outs: the connection is stuck", outage)
+					t.Fatalf("%s, %d time-outs: the connection is stuck", control, outage)
 				}
 			}
 		}
