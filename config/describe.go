@@ -55,6 +55,9 @@ func describeTunnel(b *strings.Builder, t *Tunnel) {
 		}
 		fmt.Fprintf(b, "  peer %s %s: reaches %s\n", p.PublicKey.Short(), where, what)
 	}
+	if t.CongestionControl != "" {
+		fmt.Fprintf(b, "  congestion control: %s for every TCP connection in the tunnel\n", t.CongestionControl)
+	}
 	if len(t.DNS) == 0 {
 		b.WriteString("  names: refused, as the tunnel has no name server; addresses work\n")
 		return

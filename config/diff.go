@@ -30,7 +30,7 @@ type TunnelChange struct {
 	Change[Tunnel]
 
 	// What differs, if there are both.
-	PrivateKey, Addresses, DNS, Search, MTU, ListenPort bool
+	PrivateKey, Addresses, DNS, Search, MTU, CongestionControl, ListenPort bool
 
 	// Peers are those that are added, removed, or differ, if there are both.
 	Peers []PeerChange
@@ -132,6 +132,7 @@ func compareTunnels(c Change[Tunnel]) TunnelChange {
 	t.DNS = !slices.Equal(c.Old.DNS, c.New.DNS)
 	t.Search = !slices.Equal(c.Old.Search, c.New.Search)
 	t.MTU = c.Old.MTU != c.New.MTU
+	t.CongestionControl = c.Old.CongestionControl != c.New.CongestionControl
 	t.ListenPort = c.Old.ListenPort != c.New.ListenPort
 	for _, peer := range compareAll(c.Old.Peers, c.New.Peers, peerKey, samePeer) {
 		t.Peers = append(t.Peers, comparePeers(peer))
@@ -196,7 +197,8 @@ func (t TunnelChange) String() string {
 func (t TunnelChange) parts() []string {
 	parts := which(
 		part{t.PrivateKey, "private_key"}, part{t.Addresses, "addresses"}, part{t.DNS, "dns"},
-		part{t.Search, "search"}, part{t.MTU, "mtu"}, part{t.ListenPort, "listen_port"})
+		part{t.Search, "search"}, part{t.MTU, "mtu"}, part{t.CongestionControl, "congestion_control"},
+		part{t.ListenPort, "listen_port"})
 	for _, p := range t.Peers {
 		parts = append(parts, p.String())
 	}

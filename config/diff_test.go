@@ -43,6 +43,7 @@ func TestDiff(t *testing.T) {
 		{"addresses", func(c *Config) { c.Tunnels[0].Addresses = c.Tunnels[0].Addresses[:1] }, "tunnel work changes: addresses"},
 		{"dns and search", func(c *Config) { c.Tunnels[0].DNS, c.Tunnels[0].Search = nil, nil }, "tunnel work changes: dns, search"},
 		{"mtu and port", func(c *Config) { c.Tunnels[0].MTU, c.Tunnels[0].ListenPort = 0, 0 }, "tunnel work changes: mtu, listen_port"},
+		{"congestion control", func(c *Config) { c.Tunnels[0].CongestionControl = "reno" }, "tunnel work changes: congestion_control"},
 		{"tunnel removed", func(c *Config) { c.Tunnels = c.Tunnels[:1] }, "tunnel abroad is removed"},
 		{"tunnel added", func(c *Config) { c.Tunnels = append(c.Tunnels, Tunnel{Name: "new", PrivateKey: keys.private}) }, "tunnel new is added"},
 		{"tunnel renamed", func(c *Config) { c.Tunnels[1].Name = "away" }, "tunnel abroad is removed\ntunnel away is added"},

@@ -112,6 +112,8 @@ func (d *draft) read(v value) (err error) {
 		t.Search, err = readList(v, parseSearch)
 	case "mtu":
 		t.MTU, err = readNumber(v, parseMTU)
+	case "congestion_control":
+		t.CongestionControl, err = readText(v, parseCongestionControl)
 	case "listen_port":
 		t.ListenPort, err = readNumber(v, parsePort)
 	case "peer":
@@ -200,6 +202,17 @@ func parseSearch(s string) (string, error) {
 		return "", &Error{Cause: fmt.Errorf("%s is not a domain", quote(s)), Remedy: "write it like corp.example"}
 	}
 	return s, nil
+}
+
+// parseCongestionControl reads what TCP connections in the tunnel use.
+func parseCongestionControl(s string) (string, error) {
+	switch s {
+	case "cubic", "reno":
+		return s, nil
+	case "auto":
+		return "", nil
+	}
+	return "", &Error{Cause: fmt.Errorf("%s is not a congestion control", quote(s)), Remedy: `write "auto", "cubic" or "reno"`}
 }
 
 // longestName is how many bytes the name of a tunnel may have: few enough for

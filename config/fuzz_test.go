@@ -111,6 +111,9 @@ func checkTunnel(t *testing.T, tunnel *Tunnel) {
 			t.Errorf("MTU %d with address %v", tunnel.MTU, a)
 		}
 	}
+	if c := tunnel.CongestionControl; c != "" && c != "cubic" && c != "reno" {
+		t.Errorf("congestion control %q", c)
+	}
 	publics := make(map[key.Public]bool)
 	networks := make(map[netip.Prefix]bool)
 	for _, p := range tunnel.Peers {

@@ -189,6 +189,9 @@ func asTOML(c *Config) string {
 		if tunnel.MTU != 0 {
 			line("mtu", tunnel.MTU)
 		}
+		if tunnel.CongestionControl != "" {
+			text("congestion_control", tunnel.CongestionControl)
+		}
 		line("listen_port", tunnel.ListenPort)
 		for _, p := range tunnel.Peers {
 			b.WriteString("[[tunnel.peer]]\n")

@@ -155,6 +155,9 @@ func dump(b *strings.Builder, t *Tunnel) {
 		fmt.Fprintf(b, "  search %s\n", s)
 	}
 	fmt.Fprintf(b, "  mtu %d\n  listen port %d\n", t.MTU, t.ListenPort)
+	if t.CongestionControl != "" {
+		fmt.Fprintf(b, "  congestion control %s\n", t.CongestionControl)
+	}
 	for i, p := range t.Peers {
 		fmt.Fprintf(b, "peer %d\n  public key %v\n  endpoint %q\n  keepalive %v\n", i+1, p.PublicKey, p.Endpoint, p.PersistentKeepalive)
 		for _, a := range p.AllowedIPs {

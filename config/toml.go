@@ -15,7 +15,8 @@ import (
 var sections = map[string][]string{
 	"": {"tunnel", "proxy", "forward", "gateway"},
 	"tunnel": {
-		"import", "name", "private_key", "private_key_file", "addresses", "dns", "search", "mtu", "listen_port", "peer",
+		"import", "name", "private_key", "private_key_file", "addresses", "dns", "search", "mtu",
+		"congestion_control", "listen_port", "peer",
 	},
 	"tunnel.peer": {
 		"public_key", "preshared_key", "preshared_key_file", "endpoint", "allowed_ips", "persistent_keepalive",

@@ -49,8 +49,8 @@ func refusesTOML(t *testing.T, text, want string) {
 func TestRefusedTunnelKey(t *testing.T) {
 	for _, test := range []struct{ line, want string }{
 		{`nmae = "x"`, `unknown key "nmae"; did you mean name?`},
-		{`check_alive = "10.0.0.1"`, "unknown key \"check_alive\"; known here: import, name, private_key, private_key_file, addresses, dns, search, mtu, listen_port, peer"},
-		{`"{{preshared}}" = 1`, "unknown key (not shown, it may be a key); known here: import, name, private_key, private_key_file, addresses, dns, search, mtu, listen_port, peer"},
+		{`check_alive = "10.0.0.1"`, "unknown key \"check_alive\"; known here: import, name, private_key, private_key_file, addresses, dns, search, mtu, congestion_control, listen_port, peer"},
+		{`"{{preshared}}" = 1`, "unknown key (not shown, it may be a key); known here: import, name, private_key, private_key_file, addresses, dns, search, mtu, congestion_control, listen_port, peer"},
 		{`allowed_ips = ["10.0.0.0/8"]`, "allowed_ips does not belong here; move it to [[tunnel.peer]]"},
 		{`uapi = true`, "uapi: this version of wimble does not have that yet; remove it"},
 		{`import = ""`, "import: this text is empty; write one or remove the line"},
@@ -66,6 +66,11 @@ func TestRefusedTunnelKey(t *testing.T) {
 		{`mtu = "1420"`, "mtu: this is a text, and a number is needed; write it without quotes"},
 		{`mtu = 575`, `mtu: "575" is not a size from 576 to 65475 bytes; remove the line for the default`},
 		{`mtu = [1420]`, "mtu: this is a list, and a number is needed; write it without quotes"},
+		{`congestion_control = "bbr"`, `congestion_control: "bbr" is not a congestion control; write "auto", "cubic" or "reno"`},
+		{`congestion_control = "Reno"`, `congestion_control: "Reno" is not a congestion control; write "auto", "cubic" or "reno"`},
+		{`congestion_control = ""`, `congestion_control: "" is not a congestion control; write "auto", "cubic" or "reno"`},
+		{`congestion_control = "{{private}}"`, `congestion_control: this value (not shown, it may be a key) is not a congestion control; write "auto", "cubic" or "reno"`},
+		{`congestion_control = false`, "congestion_control: this is true or false, and a text is needed; put it in quotes"},
 		{`listen_port = -1`, `listen_port: "-1" is not a port from 0 to 65535; 0 is any free port`},
 		{`listen_port = true`, "listen_port: this is true or false, and a number is needed; write it without quotes"},
 	} {

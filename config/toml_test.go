@@ -114,6 +114,32 @@ func TestTwoSpellings(t *testing.T) {
 	refusesTOML(t, withTOML("mtu = 1420\n\"mtu\" = 1280", "", ""), "wimble.toml:6: line 5 gives this key already; keep one of the two")
 }
 
+// TestCongestionControl: of all tunnels of a file each has its own, and "auto"
+// is what a tunnel has without the key.
+func TestCongestionControl(t *testing.T) {
+	const second = "[[tunnel]]\nname = 'second'\nprivate_key = '{{private}}'\naddresses = ['10.0.0.3/32']\n"
+	for _, test := range []struct{ line, want, words string }{
+		{"", "", ""},
+		{`congestion_control = "auto"`, "", ""},
+		{`congestion_control = "cubic"`, "cubic", "  congestion control: cubic for every TCP connection in the tunnel\n"},
+		{`congestion_control = "reno"`, "reno", "  congestion control: reno for every TCP connection in the tunnel\n"},
+	} {
+		for i, text := range []string{withTOML(test.line, "", second), withTOML("", "", second+test.line)} {
+			config, _, err := ParseTOML("wimble.toml", []byte(newKeyring(t).fill(text)))
+			if err != nil {
+				t.Fatalf("%s: %v", test.line, err)
+			}
+			if got, other := config.Tunnels[i].CongestionControl, config.Tunnels[1-i].CongestionControl; got != test.want || other != "" {
+				t.Errorf("%s of tunnel %d: got %q, and %q for the other one", test.line, i+1, got, other)
+			}
+			words := Describe(config)
+			if !strings.Contains(words, test.words) || test.words == "" && strings.Contains(words, "congestion") {
+				t.Errorf("%s: described as\n%s", test.line, words)
+			}
+		}
+	}
+}
+
 // TestDurations is C4: package toml would take 25 for nanoseconds.
 func TestDurations(t *testing.T) {
 	for text, want := range map[string]time.Duration{

@@ -50,6 +50,10 @@ type Tunnel struct {
 	// With an IPv6 address it is at least 1280 (RFC 8200, section 5).
 	MTU int
 
+	// CongestionControl is what TCP connections in the tunnel use, "cubic" or
+	// "reno"; "" chooses for each by its round trip.
+	CongestionControl string
+
 	// ListenPort is the UDP port of the outer socket, 0 for any.
 	ListenPort uint16
 
