@@ -23,9 +23,11 @@ const nearby = 60 * time.Millisecond
 // sent yet, as setting it begins anew. A round trip of 0 is not known. Reno is
 // the stack's default.
 func (c *TCPConn) control(roundTrip time.Duration) {
-	if c.net.congestion != "" || roundTrip > 0 && roundTrip <= nearby {
-		return
+	chosen := c.net.congestion
+	if chosen == "" && (roundTrip == 0 || roundTrip > nearby) {
+		chosen = cubic
 	}
-	chosen := cubic
-	_ = c.ep.SetSockOpt(&chosen) // the stack has it
+	if chosen == cubic {
+		_ = c.ep.SetSockOpt(&chosen) // the stack has it
+	}
 }

@@ -25,6 +25,7 @@ func TestCongestionControl(t *testing.T) {
 		{"", nearby + 1, cubic},
 		{"", 0, cubic},
 		{reno, time.Second, reno},
+		{cubic, 20 * time.Millisecond, cubic},
 	} {
 		p.left.congestion = reno // what connect finds
 		dialed, accepted := p.connect(t, right4)
@@ -34,6 +35,22 @@ func TestCongestionControl(t *testing.T) {
 		p.left.congestion = c.configured
 		if dialed.control(c.roundTrip); control(dialed) != c.want {
 			t.Errorf("configured %q, %v: %s, want %s", c.configured, c.roundTrip, control(dialed), c.want)
+		}
+	}
+}
+
+// What a tunnel's configuration says is what its connections have.
+func TestCongestionControlIsConfigured(t *testing.T) {
+	a, _ := tunnels(t)
+	for _, configured := range []string{"", "cubic", "reno"} {
+		a.CongestionControl = configured
+		n, err := Open(t.Context(), a, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		if string(n.congestion) != configured {
+			t.Errorf("%q became %q", configured, n.congestion)
 		}
 	}
 }

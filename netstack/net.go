@@ -111,7 +111,7 @@ type Net struct {
 // starts with the first packet. The context is for Open alone; the tunnel
 // lives until Close. It silences the log of gVisor for the whole process.
 func Open(ctx context.Context, t config.Tunnel, o Options) (*Net, error) {
-	n := &Net{}
+	n := &Net{congestion: tcpip.CongestionControlOption(t.CongestionControl)}
 	n.flows = newFlows(n, o)
 	device, err := wireguard.New(wireguard.Config{
 		PrivateKey:   t.PrivateKey,
