@@ -20,14 +20,24 @@ const (
 const nearby = 60 * time.Millisecond
 
 // control chooses the congestion control of a connection on which nothing was
-// sent yet, as setting it begins anew. A round trip of 0 is not known. Reno is
-// the stack's default.
-func (c *TCPConn) control(roundTrip time.Duration) {
+// sent yet, as setting it begins anew. Reno is the stack's default.
+func (c *TCPConn) control() {
 	chosen := c.net.congestion
-	if chosen == "" && (roundTrip == 0 || roundTrip > nearby) {
-		chosen = cubic
+	if chosen == "" {
+		var info tcpip.TCPInfoOption
+		_ = c.ep.GetSockOpt(&info) // fails for no connection
+		chosen = controlFor(info.RTT)
 	}
 	if chosen == cubic {
 		_ = c.ep.SetSockOpt(&chosen) // the stack has it
 	}
+}
+
+// controlFor is the better choice for a round trip, as the handshake took it; 0
+// if it is not known.
+func controlFor(roundTrip time.Duration) tcpip.CongestionControlOption {
+	if roundTrip > 0 && roundTrip <= nearby {
+		return reno
+	}
+	return cubic
 }

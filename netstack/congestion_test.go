@@ -5,36 +5,33 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-func TestCongestionControl(t *testing.T) {
-	p := newPair(t)
-	control := func(c *TCPConn) (now tcpip.CongestionControlOption) {
-		if err := c.ep.GetSockOpt(&now); err != nil {
-			t.Fatal(err)
-		}
-		return now
+// controlOf is the congestion control that a connection has.
+func controlOf(t *testing.T, c *TCPConn) (now tcpip.CongestionControlOption) {
+	t.Helper()
+	if err := c.ep.GetSockOpt(&now); err != nil {
+		t.Fatal(err)
 	}
+	return now
+}
+
+func TestCongestionControl(t *testing.T) {
 	for _, c := range []struct {
-		configured tcpip.CongestionControlOption
-		roundTrip  time.Duration
-		want       tcpip.CongestionControlOption
-	}{
-		{"", 20 * time.Millisecond, reno},
-		{"", nearby, reno},
-		{"", nearby + 1, cubic},
-		{"", 0, cubic},
-		{reno, time.Second, reno},
-		{cubic, 20 * time.Millisecond, cubic},
-	} {
-		p.left.congestion = reno // what connect finds
-		dialed, accepted := p.connect(t, right4)
-		if got := control(accepted); got != cubic {
-			t.Errorf("%s for a connection that was accepted, of which nothing is known", got)
+		roundTrip time.Duration
+		want      tcpip.CongestionControlOption
+	}{{time.Millisecond, reno}, {nearby, reno}, {nearby + 1, cubic}, {0, cubic}} {
+		if got := controlFor(c.roundTrip); got != c.want {
+			t.Errorf("%v: %s, want %s", c.roundTrip, got, c.want)
 		}
-		p.left.congestion = c.configured
-		if dialed.control(c.roundTrip); control(dialed) != c.want {
-			t.Errorf("configured %q, %v: %s, want %s", c.configured, c.roundTrip, control(dialed), c.want)
+	}
+	for _, configured := range []tcpip.CongestionControlOption{cubic, reno} {
+		p := newPair(t)
+		p.left.congestion, p.right.congestion = configured, configured
+		dialed, accepted := p.connect(t, right4)
+		if got, other := controlOf(t, dialed), controlOf(t, accepted); got != configured || other != configured {
+			t.Errorf("%s and %s, configured %s", got, other, configured)
 		}
 	}
 }
@@ -55,28 +52,26 @@ func TestCongestionControlIsConfigured(t *testing.T) {
 	}
 }
 
-// The round trip of a dial is that of its handshake.
-func TestCongestionControlOfDial(t *testing.T) {
+// Without a configured one the round trip of the handshake decides, for both ends.
+func TestCongestionControlByRoundTrip(t *testing.T) {
 	for _, c := range []struct {
 		roundTrip time.Duration
 		want      tcpip.CongestionControlOption
 	}{{nearby, reno}, {2 * nearby, cubic}} {
 		clock, option := manualClock()
 		p := newPair(t, option)
-		once := false
-		p.fromLeft.set(func() {
-			p.fromLeft.edit = func(packet []byte) []byte {
-				if !once { // the SYN
-					once = true
+		late := func(flags header.TCPFlags) func([]byte) []byte {
+			return func(packet []byte) []byte {
+				if s, err := segment(packet); err == nil && s.Flags() == flags {
 					clock.Advance(c.roundTrip)
 				}
 				return packet
 			}
-		})
-		dialed, _ := p.connect(t, right4)
-		var got tcpip.CongestionControlOption
-		if err := dialed.ep.GetSockOpt(&got); err != nil || got != c.want {
-			t.Errorf("%v: %s, %v; want %s", c.roundTrip, got, err, c.want)
+		}
+		p.fromRight.set(func() { p.fromRight.edit = late(header.TCPFlagSyn | header.TCPFlagAck) })
+		dialed, accepted := p.connect(t, right4)
+		if got, other := controlOf(t, dialed), controlOf(t, accepted); got != c.want || other != c.want {
+			t.Errorf("%v: %s for who dialed and %s for who accepted, want %s", c.roundTrip, got, other, c.want)
 		}
 	}
 }

@@ -56,7 +56,6 @@ var _ net.Conn = (*TCPConn)(nil)
 // dialTCP connects to dst.
 func (n *Net) dialTCP(ctx context.Context, network string, dst netip.AddrPort) (*TCPConn, error) {
 	c := &TCPConn{net: n}
-	begin := n.stack.Clock().NowMonotonic()
 	err := n.open(&c.socket, network, tcp.ProtocolNumber, protocolOf(dst.Addr()), func(ep tcpip.Endpoint) tcpip.Error {
 		if err := keepAlive(ep); err != nil {
 			return err
@@ -76,7 +75,7 @@ func (n *Net) dialTCP(ctx context.Context, network string, dst netip.AddrPort) (
 		return nil, err
 	}
 	c.begin()
-	c.control(n.stack.Clock().NowMonotonic().Sub(begin))
+	c.control()
 	return c, nil
 }
 
@@ -113,7 +112,7 @@ func (n *Net) accepted(network string, ep tcpip.Endpoint, q *waiter.Queue, remot
 	c := &TCPConn{net: n}
 	c.init(n, network, ep, q)
 	c.begin()
-	c.control(0)
+	c.control()
 	_ = keepAlive(ep) // fails only on a connection that has failed
 	if local, err := ep.GetLocalAddress(); err == nil {
 		c.local = netAddr(network, addrPort(local))
