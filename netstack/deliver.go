@@ -27,6 +27,7 @@ func (e *endpoint) deliver(packets [][]byte) {
 		case corrupt:
 			e.stats.deliverChecksum.Add(1)
 		default:
+			e.measure(&c.in)
 			e.handKept(e.gaps.look(&c.in))
 			c.add(&c.in)
 		}

@@ -41,6 +41,7 @@ type endpoint struct {
 	queue *queue
 	acks  delayer
 	gaps  patience
+	holes holes
 	stats counters
 
 	// coalescers are those not in use, of *coalescer.
@@ -101,12 +102,18 @@ func (e *endpoint) write(pkt *stack.PacketBuffer) tcpip.Error {
 		if first.packet != nil {
 			e.sendLate(first)
 		}
+		if tcp := header.TCP(pkt.TransportHeader().Slice()); e.holes.learnt.Load() && tcp.Flags()&header.TCPFlagSyn != 0 {
+			e.clamp(tcp, to)
+		}
 	}
 	taken := false
 	if mss := int(pkt.GSOOptions.MSS); pkt.GSOOptions.Type != stack.GSONone && pkt.Data().Size() > mss {
 		taken = e.segment(r, pkt)
 	} else {
 		taken = e.queue.add(r, pkt.Size(), func(b []byte) { writePacket(b, pkt) })
+		if taken && pkt.Size() > baseMTU && pkt.TransportProtocolNumber == header.TCPProtocolNumber && e.holes.timedOut() {
+			e.probe(r, pkt)
+		}
 	}
 	if !taken {
 		return &tcpip.ErrClosedForSend{}

@@ -24,6 +24,9 @@
 // which is not told at once of what the other end got out of order
 // (patience.go).
 //
+// Where long packets vanish on the way to a peer, connections go on with
+// shorter ones (blackhole.go).
+//
 // What peers send to addresses that are not ours is dropped, unless
 // [Options].Accept takes it: then this end is a gateway (flow.go), with a
 // second stack for these addresses.
@@ -82,6 +85,7 @@ type Net struct {
 	nic    *endpoint
 	stack  *stack.Stack
 	device *wireguard.Device // nil in tests
+	log    *slog.Logger      // nil discards
 	flows  *flows            // nil if this is no gateway
 	budget budget
 	// congestion is the congestion control of all connections, "" if each has
@@ -111,7 +115,7 @@ type Net struct {
 // starts with the first packet. The context is for Open alone; the tunnel
 // lives until Close. It silences the log of gVisor for the whole process.
 func Open(ctx context.Context, t config.Tunnel, o Options) (*Net, error) {
-	n := &Net{congestion: tcpip.CongestionControlOption(t.CongestionControl)}
+	n := &Net{log: o.Logger, congestion: tcpip.CongestionControlOption(t.CongestionControl)}
 	n.flows = newFlows(n, o)
 	device, err := wireguard.New(wireguard.Config{
 		PrivateKey:   t.PrivateKey,
@@ -196,6 +200,7 @@ func (n *Net) start(l link, addresses []netip.Prefix, o stack.Options) error {
 	}
 	n.nic, n.stack, n.stop, n.done = nic, s, func() {}, make(chan struct{})
 	nic.gaps.tell = n.tell
+	nic.holes.start(n.stacks(), n.log)
 	n.own = make(map[netip.Addr]bool)
 	for _, p := range addresses {
 		n.own[p.Addr()] = true

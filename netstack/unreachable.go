@@ -22,12 +22,14 @@ const quoted = 8
 
 // unreachable tells a TCP connection that its packets don't arrive, as an ICMP
 // error does. To a connection in its handshake this is the end; others go on
-// trying, and report it if they give up (RFC 1122, section 4.2.3.9).
+// trying, and report it if they give up (RFC 1122, section 4.2.3.9). If they are
+// too big, it goes on with smaller ones.
 type unreachable struct {
 	net           tcpip.NetworkProtocolNumber
 	local, remote tcpip.Address
 	transport     [quoted]byte
 	kind          stack.TransportErrorKind
+	info          uint32 // the longest payload of a packet, if one is too big
 }
 
 var _ stack.TransportError = unreachable{}
@@ -45,7 +47,7 @@ func (unreachable) Type() uint8 { return 0 }
 func (unreachable) Code() uint8 { return 0 }
 
 // Info implements tcpip.SockErrorCause.
-func (unreachable) Info() uint32 { return 0 }
+func (u unreachable) Info() uint32 { return u.info }
 
 // fail counts an outgoing packet that has no route, and arranges for its
 // connection to be told. The stack ignores what WritePackets returns for TCP,
@@ -65,6 +67,11 @@ func (e *endpoint) fail(pkt *stack.PacketBuffer, err error) {
 	ip := pkt.Network()
 	u.local, u.remote = ip.SourceAddress(), ip.DestinationAddress()
 	copy(u.transport[:], pkt.TransportHeader().Slice())
+	e.report(u)
+}
+
+// report has a connection told whose lock is held now.
+func (e *endpoint) report(u unreachable) {
 	select {
 	case e.failures <- u:
 	default:
