@@ -244,10 +244,11 @@ func (e *endpoint) clamp(s header.TCP, remote netip.Addr) {
 		return
 	}
 	mtu := e.holes.mtu(r, e.now())
-	option := mssOption(s.Options())
-	if mtu == 0 || option == nil {
+	option := tcpOption(s.Options(), header.TCPOptionMSS)
+	if mtu == 0 || len(option) != header.TCPOptionMSSLength {
 		return
 	}
+	option = option[2:]
 	mss, most := binary.BigEndian.Uint16(option), uint16(mtu-networkHeader(remote)-header.TCPMinimumSize)
 	if mss <= most {
 		return
@@ -256,24 +257,6 @@ func (e *endpoint) clamp(s header.TCP, remote netip.Addr) {
 	// begin; of another's, the checksum was verified.
 	binary.BigEndian.PutUint16(option, most)
 	s.SetChecksum(^checksum.Combine(checksum.Combine(^s.Checksum(), ^mss), most)) // RFC 1624
-}
-
-// mssOption is the value of the option for the maximum segment size, or nil.
-func mssOption(options []byte) []byte {
-	for len(options) > 0 && options[0] != header.TCPOptionEOL {
-		if options[0] == header.TCPOptionNOP {
-			options = options[1:]
-			continue
-		}
-		if len(options) < 2 || options[1] < 2 || int(options[1]) > len(options) {
-			return nil
-		}
-		if options[0] == header.TCPOptionMSS && options[1] == header.TCPOptionMSSLength {
-			return options[2:4]
-		}
-		options = options[options[1]:]
-	}
-	return nil
 }
 
 // tooBig tells a connection, by the key of what goes out, how long its packets

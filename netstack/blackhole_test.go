@@ -313,23 +313,3 @@ func TestSuspectsAreBounded(t *testing.T) {
 		t.Errorf("%d suspects, the last among them: %v, the first: %v", len(h.suspects), last, first)
 	}
 }
-
-func TestMSSOption(t *testing.T) {
-	for _, c := range []struct {
-		options []byte
-		want    []byte
-	}{
-		{nil, nil},
-		{[]byte{2, 4, 5, 180}, []byte{5, 180}},
-		{[]byte{1, 1, 3, 3, 7, 2, 4, 5, 180, 0}, []byte{5, 180}},
-		{[]byte{0, 2, 4, 5, 180}, nil}, // behind the end
-		{[]byte{2, 4, 5}, nil},
-		{[]byte{2, 3, 5}, nil},
-		{[]byte{2, 0, 5, 180}, nil},
-		{[]byte{3}, nil},
-	} {
-		if got := mssOption(c.options); !bytes.Equal(got, c.want) {
-			t.Errorf("% x: % x; want % x", c.options, got, c.want)
-		}
-	}
-}

@@ -186,6 +186,25 @@ func (in *inbound) tcp() header.TCP {
 	return header.TCP(in.bytes[in.network:])
 }
 
+// tcpOption returns the first option of a kind whole, with its length in the
+// second byte, or nil.
+func tcpOption(options []byte, kind byte) []byte {
+	for len(options) > 0 && options[0] != header.TCPOptionEOL {
+		if options[0] == header.TCPOptionNOP {
+			options = options[1:]
+			continue
+		}
+		if len(options) < 2 || options[1] < 2 || int(options[1]) > len(options) {
+			return nil
+		}
+		if options[0] == kind {
+			return options[:options[1]]
+		}
+		options = options[options[1]:]
+	}
+	return nil
+}
+
 // sameFlow reports whether two packets of TCP are of one connection and
 // direction.
 func (in *inbound) sameFlow(other *inbound) bool {

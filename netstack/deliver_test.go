@@ -103,6 +103,27 @@ func TestInspect(t *testing.T) {
 	}
 }
 
+func TestTCPOption(t *testing.T) {
+	for _, c := range []struct {
+		options []byte
+		want    []byte
+	}{
+		{nil, nil},
+		{[]byte{2, 4, 5, 180}, []byte{2, 4, 5, 180}},
+		{[]byte{1, 1, 3, 3, 7, 2, 4, 5, 180, 0}, []byte{2, 4, 5, 180}},
+		{[]byte{2, 3, 5, 2, 4, 5, 180}, []byte{2, 3, 5}},
+		{[]byte{0, 2, 4, 5, 180}, nil}, // behind the end
+		{[]byte{2, 4, 5}, nil},
+		{[]byte{2, 0, 5, 180}, nil},
+		{[]byte{3, 3, 7}, nil},
+		{[]byte{3}, nil},
+	} {
+		if got := tcpOption(c.options, header.TCPOptionMSS); !bytes.Equal(got, c.want) {
+			t.Errorf("% x: % x; want % x", c.options, got, c.want)
+		}
+	}
+}
+
 // What is corrupt is dropped and counted, and does no harm.
 func TestCorruptPackets(t *testing.T) {
 	p := newPair(t)

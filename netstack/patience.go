@@ -71,7 +71,10 @@ func (p *patience) look(in *inbound) (kept [][]byte) {
 	}
 	var sack []byte
 	if options := s.Options(); !onlyTimestamp(options) {
-		sack = sackOption(options)
+		sack = tcpOption(options, header.TCPOptionSACK)
+		if len(sack)%8 != 2 || len(sack) == 2 {
+			sack = nil // it is of no use
+		}
 	}
 	if sack == nil && p.known.Load() == 0 || s.Flags()&(header.TCPFlagSyn|header.TCPFlagRst) != 0 {
 		return nil
@@ -194,28 +197,6 @@ func (p *patience) stop() {
 	for k, g := range p.gaps {
 		p.forget(k, g)
 	}
-}
-
-// sackOption returns the option of that kind whole, or nil.
-func sackOption(options []byte) []byte {
-	for len(options) > 0 {
-		switch options[0] {
-		case header.TCPOptionEOL:
-			return nil
-		case header.TCPOptionNOP:
-			options = options[1:]
-			continue
-		}
-		if len(options) < 2 || options[1] < 2 || int(options[1]) > len(options) {
-			return nil
-		}
-		option := options[:options[1]]
-		if option[0] == header.TCPOptionSACK && len(option) > 2 && len(option)%8 == 2 {
-			return option
-		}
-		options = options[len(option):]
-	}
-	return nil
 }
 
 // duplicates is how many blocks of a SACK option tell of data that arrived
