@@ -20,6 +20,11 @@ const (
 	gapKept = 16
 	// gapForgotten is when a gap is no longer remembered that did not close.
 	gapForgotten = 10 * time.Second
+	// gapPersist is how many gaps in a row have to stay open for it to be
+	// believed that the path loses packets and does not reorder them (RFC 8985,
+	// section 6.2, has this number of recoveries). Then none gets more than
+	// gapLeast, until one closes in time or data is said to have arrived twice.
+	gapPersist = 16
 	// maxGaps is how many connections can have a gap that is remembered.
 	maxGaps = 1 << 10
 )
@@ -46,6 +51,7 @@ type patience struct {
 	known atomic.Int32 // how many gaps there are
 	mu    sync.Mutex
 	gaps  map[flowKey]*gap // guarded by mu, and so is what it holds
+	lost  int              // gaps in a row that stayed open. Guarded by mu
 }
 
 // gap is what the other end of a connection lacks, as far as it has data from
@@ -84,17 +90,23 @@ func (p *patience) look(in *inbound) (kept [][]byte) {
 	defer p.mu.Unlock()
 	g := p.gaps[k]
 	if g != nil && int32(ack-g.ack) > 0 { // the gap has closed
+		if !g.told {
+			p.lost = 0
+		}
 		if sack == nil {
 			p.forget(k, g)
 			return nil
 		}
 		g.ack, g.since, g.kept = ack, time.Now(), nil // there is another
 	}
-	if sack == nil || g != nil && g.told {
+	if sack == nil {
 		return nil
 	}
 	keep := duplicates(sack, ack)
-	if len(sack)/8 == keep {
+	if keep > 0 {
+		p.lost = 0 // what was late was taken for lost
+	}
+	if g != nil && g.told || len(sack)/8 == keep {
 		return nil
 	}
 	if g == nil {
@@ -176,6 +188,9 @@ func (p *patience) expire(k flowKey, g *gap) {
 		p.mu.Unlock()
 		return
 	}
+	if p.lost >= gapPersist {
+		window = gapLeast
+	}
 	var kept [][]byte
 	left := window - time.Since(g.since)
 	switch {
@@ -184,10 +199,13 @@ func (p *patience) expire(k flowKey, g *gap) {
 	case left > 0:
 		g.timer.Reset(left)
 	default:
+		p.lost++
 		kept = g.pass()
 	}
 	p.mu.Unlock()
-	p.tell(kept)
+	if len(kept) > 0 {
+		p.tell(kept)
+	}
 }
 
 // stop forgets all gaps. Nothing may be looked at any more.

@@ -140,6 +140,47 @@ func TestPatience(t *testing.T) {
 	}
 }
 
+// After many gaps that stayed open none gets its time, until one closes by
+// itself or something has arrived twice.
+func TestPatienceEnds(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		e := newEndpoint(&wire{mtu: wireguard.DefaultMTU})
+		told := make(chan time.Time, 1)
+		p := patience{roundTrip: func(flowKey) time.Duration { return 40 * ms }, tell: func([][]byte) { told <- time.Now() }}
+		look := func(ack uint32, blocks ...uint32) {
+			in := e.inspect(ackOf(false, ack, "", blocks...))
+			p.look(&in)
+		}
+		ack := uint32(0)
+		loses := func(want time.Duration) {
+			t.Helper()
+			ack += 100
+			begin := time.Now()
+			look(ack, ack+10, ack+20)
+			if got := (<-told).Sub(begin); got != want {
+				t.Fatalf("the stack was told after %v, want %v", got, want)
+			}
+			ack += 20
+			look(ack)
+		}
+		many := func() {
+			t.Helper()
+			for range gapPersist {
+				loses(10 * ms)
+			}
+			loses(ms)
+		}
+		many()
+		look(ack, ack-10, ack) // twice
+		many()
+		look(ack, ack+10, ack+20)
+		look(ack + 20) // in time
+		many()
+		p.stop()
+	})
+}
+
 // No more gaps are remembered than there is room for, and none after the end.
 func TestPatienceIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
