@@ -14,6 +14,9 @@ const (
 	// worth while to tidy up: some thousand connections. Carrying data allocates nothing.
 	quietAllocation = 1 << 20
 	busyAllocation  = 16 << 20
+	// quietLooks is how many looks in a row have to find little, so that it is longer quiet than closed connections are
+	// remembered (TIME-WAIT).
+	quietLooks = 10
 )
 
 // tidy gives memory back to the system, once after each time of many connections, until ctx ends. The runtime does not by
@@ -31,11 +34,11 @@ func tidy(ctx context.Context) {
 		case <-timer.C:
 		}
 		metrics.Read(allocated)
-		busy, due := t.look(allocated[0].Value.Uint64())
+		soon, due := t.look(allocated[0].Value.Uint64())
 		if due {
 			debug.FreeOSMemory()
 		}
-		if busy {
+		if soon {
 			timer.Reset(busyLook)
 		} else {
 			timer.Reset(idleLook)
@@ -45,16 +48,22 @@ func tidy(ctx context.Context) {
 
 // tidier decides when.
 type tidier struct {
-	seen uint64 // bytes allocated in all, when it was looked last
-	tidy uint64 // and when memory was given back last
+	seen  uint64 // bytes allocated in all, when it was looked last
+	tidy  uint64 // and when memory was given back last
+	quiet int    // looks in a row that found little, while there is memory to give back
 }
 
-// look is told how much was allocated in all. It reports whether much is going on, and whether memory is to be given back.
-func (t *tidier) look(allocated uint64) (busy, due bool) {
-	busy = allocated-t.seen > quietAllocation
+// look is told how much was allocated in all. It reports whether to look again soon, and whether memory is to be given back.
+func (t *tidier) look(allocated uint64) (soon, due bool) {
+	much := allocated-t.seen > quietAllocation
 	t.seen = allocated
-	if due = !busy && allocated-t.tidy >= busyAllocation; due {
-		t.tidy = allocated
+	if much || allocated-t.tidy < busyAllocation {
+		t.quiet = 0
+		return much, false
 	}
-	return busy, due
+	if t.quiet++; t.quiet < quietLooks {
+		return true, false
+	}
+	t.quiet, t.tidy = 0, allocated
+	return false, true
 }
