@@ -193,6 +193,7 @@ func (s *session) serve(ctx context.Context) error {
 	}
 	tasks.Go(func() error { newReporter(s).run(ctx); return nil })
 	tasks.Go(func() error { tidy(ctx); return nil })
+	tasks.Go(func() error { keepCores(ctx); return nil })
 	if s.control != nil {
 		tasks.Go(func() error { return s.control.serve(ctx) })
 	}
