@@ -4,36 +4,36 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"time"
 )
 
 const (
-	// It is looked every idleCores how busy the program is while it may use every core, and every busyCores while it keeps to
-	// one: so long, at most, one has to do when many are wanted.
-	idleCores, busyCores = time.Second, 20 * time.Millisecond
-	// A program that may use every core keeps to one if it uses between idleShare, as there is nothing to gain below, and
-	// oneShare of one.
-	idleShare, oneShare = 0.01, 0.65
-	// manyShare is the share of the one core above which it may use every core again. It is the smaller of the two as the
-	// same work takes a fifth less on one, and well below 1 as others may want that core too: a client that had all it asked
-	// for was seen to use up to 0.54, one that could have used more no less than 0.62, on two cores that it shared.
-	manyShare = 0.6
+	// With one core, it is looked every oneBusyLook how busy the program is, which is the longest that one has to do when
+	// more are wanted, and every oneIdleLook if it is idle; with many, every manyLook, so that it costs little if one does
+	// not do after all.
+	oneBusyLook, oneIdleLook, manyLook = 100 * time.Millisecond, time.Second, 5 * time.Second
+	// idleShare is the share of one core below which it is idle.
+	idleShare = 0.01
+	// It keeps to one core as soon as it uses less than oneShare of one, and until it uses more than manyShare, or has a crowd
+	// of goroutines that wait for that core: where others want it too, the share may stay low.
+	oneShare, manyShare = 0.9, 0.95
+	crowd               = 16
 )
 
-// keepCores has the program keep to one core while the work is little, until ctx ends. With more, the runtime wakes
-// another thread for every goroutine that gets something to do, which then looks for it in vain as often as not: at 200
-// Mbit/s that is a fifth of the CPU time. Where the environment sets GOMAXPROCS, that holds.
+// keepCores has the program keep to one core while that is enough, until ctx ends. With more, the runtime wakes another
+// thread for every goroutine that gets something to do, which then looks for it in vain as often as not: at 200 Mbit/s
+// that is a fifth of the CPU time, and no transfer is faster for it. Where the environment sets GOMAXPROCS, that holds.
 func keepCores(ctx context.Context) {
-	if os.Getenv("GOMAXPROCS") != "" || runtime.GOMAXPROCS(0) == 1 {
+	last, ok := processTime()
+	if !ok || os.Getenv("GOMAXPROCS") != "" || runtime.GOMAXPROCS(0) == 1 {
 		return
 	}
 	defer runtime.SetDefaultGOMAXPROCS()
-	last, ok := processTime()
-	if !ok {
-		return
-	}
-	at, one := time.Now(), false
-	timer := time.NewTimer(idleCores)
+	at, one := time.Now(), true
+	runtime.GOMAXPROCS(1)
+	waiting := []metrics.Sample{{Name: "/sched/goroutines/runnable:goroutines"}}
+	timer := time.NewTimer(oneBusyLook)
 	defer timer.Stop()
 	for {
 		select {
@@ -43,26 +43,33 @@ func keepCores(ctx context.Context) {
 		}
 		used, _ := processTime()
 		now := time.Now()
-		enough := oneCore(one, float64(used-last)/float64(now.Sub(at)))
+		metrics.Read(waiting)
+		share := float64(used-last) / float64(now.Sub(at))
 		last, at = used, now
+		enough := oneCore(one, share, waiting[0].Value.Uint64())
 		switch {
 		case enough && !one:
 			runtime.GOMAXPROCS(1)
 		case one && !enough:
 			runtime.SetDefaultGOMAXPROCS()
 		}
-		if one = enough; one {
-			timer.Reset(busyCores)
-		} else {
-			timer.Reset(idleCores)
+		one = enough
+		switch {
+		case !one:
+			timer.Reset(manyLook)
+		case share < idleShare:
+			timer.Reset(oneIdleLook)
+		default:
+			timer.Reset(oneBusyLook)
 		}
 	}
 }
 
-// oneCore reports whether one core is enough for a program that kept to one or did not, and used that share of one.
-func oneCore(one bool, share float64) bool {
+// oneCore reports whether one core is enough for a program that kept to one or did not, used that share of one, and has so
+// many goroutines that wait for one.
+func oneCore(one bool, share float64, waiting uint64) bool {
 	if one {
-		return idleShare <= share && share <= manyShare
+		return share <= manyShare && waiting < crowd
 	}
-	return idleShare <= share && share < oneShare
+	return share < oneShare
 }

@@ -4,58 +4,71 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// TestOneCore has the program keep to one core while that is enough.
+// TestOneCore has the program keep to one core while that is enough, and to many until it would be for long.
 func TestOneCore(t *testing.T) {
-	one := false
+	one := true
 	for i, step := range []struct {
-		share float64
-		one   bool
-		why   string
+		share   float64
+		waiting uint64
+		one     bool
+		why     string
 	}{
-		{0, false, "it is idle, and to look often would be work"},
-		{0.005, false, "it is as good as idle"},
-		{0.9, false, "it has much to do"},
-		{oneShare, false, "one might not do"},
-		{0.3, true, "it has little to do"},
-		{manyShare, true, "one is enough"},
-		{manyShare + 0.01, false, "it might use more"},
-		{1.7, false, "one would not do"},
-		{oneShare - 0.01, true, "it would use less of one"},
-		{0.02, true, "it has little to do"},
-		{0, false, "it is idle"},
+		{0, 0, true, "it is idle"},
+		{0.3, 3, true, "it has little to do"},
+		{manyShare, crowd - 1, true, "one is just enough"},
+		{manyShare + 0.01, 0, false, "it has all of one"},
+		{1.7, 40, false, "one would not do"},
+		{oneShare, 0, false, "one might not do"},
+		{oneShare - 0.01, 2, true, "it has little to do"},
+		{oneShare, crowd, false, "many wait, so that it gets too little of one"},
+		{oneShare - 0.01, crowd, true, "there was room for all"},
 	} {
-		if one = oneCore(one, step.share); one != step.one {
-			t.Errorf("step %d: with %v of a core in use, one is enough: %v, want %v: %s", i, step.share, one, step.one, step.why)
+		if one = oneCore(one, step.share, step.waiting); one != step.one {
+			t.Errorf("step %d: with %v of a core in use and %d waiting, one is enough: %v, want %v: %s", i, step.share, step.waiting, one, step.one, step.why)
 		}
 	}
 }
 
-// TestKeepCores keeps a program with little to do to one core, and gives every core back at the end.
+// TestKeepCores begins with one core, has every core while there is much to do and at the end, and one core in between.
 func TestKeepCores(t *testing.T) {
 	t.Setenv("GOMAXPROCS", "")
 	before := runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(before)
 	runtime.SetDefaultGOMAXPROCS()
 	all := runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS(all + 1)
+	if _, told := processTime(); !told || all == 1 {
+		keepCores(t.Context()) // returns at once
+		return
+	}
+	becomes := func(cores int) {
+		t.Helper()
+		for limit := time.Now().Add(time.Minute); runtime.GOMAXPROCS(0) != cores; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(limit) {
+				t.Fatalf("%d cores are used after a minute, want %d", runtime.GOMAXPROCS(0), cores)
+			}
+		}
+	}
 
 	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
+	var running, work sync.WaitGroup
 	running.Go(func() { keepCores(ctx) })
-	_, told := processTime()
-	for limit := time.Now().Add(time.Minute); told && runtime.GOMAXPROCS(0) != 1; {
-		if time.Now().After(limit) {
-			t.Error("it has not kept to one core for a minute")
-			break
-		}
-		for end := time.Now().Add(time.Millisecond); time.Now().Before(end); { // a tenth of a core
-		}
-		time.Sleep(9 * time.Millisecond)
+	becomes(1)
+	var enough atomic.Bool
+	for range 2 * crowd {
+		work.Go(func() {
+			for !enough.Load() {
+			}
+		})
 	}
+	becomes(all)
+	enough.Store(true)
+	work.Wait()
+	becomes(1)
 	cancel()
 	running.Wait()
 	if got := runtime.GOMAXPROCS(0); got != all {
