@@ -38,6 +38,8 @@ type session struct {
 	remark string
 	// main, if not nil, is what the session is for: it runs when the listeners are up, and ends the session.
 	main func(ctx context.Context) error
+	// ending, if not nil, is called when the session is told to end and lets nobody in any more.
+	ending func()
 
 	// listeners are in the order of listenAll. If they were not opened before, open does it; it closes them if it fails.
 	listeners []net.Listener
@@ -82,14 +84,13 @@ func (s *session) foreground(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	told := context.AfterFunc(ctx, func() {
+	s.ending = func() {
 		stop() // the next signal is meant in earnest
 		if open := s.conns(); open > 0 {
 			s.console.say("ending: open connections have %.0f s to finish (%d now); another Ctrl-C ends them", s.grace.Seconds(), open)
 		}
-	})
+	}
 	err := s.serve(ctx)
-	told()
 	stop() // close may take a while, too
 	s.console.log.Info("ended", "sockets", s.host)
 	return err
@@ -180,11 +181,17 @@ func (s *session) tunnel(name string) *tunnel {
 	panic(fmt.Sprintf("no tunnel %q in a checked configuration", name))
 }
 
-// serve serves what is open until ctx or main ends, and drains.
-func (s *session) serve(ctx context.Context) error {
-	ctx, end := context.WithCancel(ctx)
+// serve serves what is open until told or main ends, and drains.
+func (s *session) serve(told context.Context) error {
+	ctx, end := context.WithCancel(told)
 	defer end()
 	tasks, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, func() {
+		closeAll(s.listeners)
+		if s.ending != nil && told.Err() != nil {
+			s.ending()
+		}
+	})()
 	for _, service := range s.services {
 		tasks.Go(func() error { return service.serve(ctx, service.ln) })
 	}
