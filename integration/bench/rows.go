@@ -97,8 +97,9 @@ func rows() []row {
 		name: "after 30,000 short connections", setting: setting{far: farKernel}, work: work{Short: 30000}, fresh: true, few: true, settles: true, clients: both,
 		figures: []figure{resident(atMost(40, "")), residentPeak()},
 	})
+	// They are idle when what their opening left is given back.
 	add(row{
-		name: "10,000 idle connections", setting: setting{far: farKernel, listeners: 3}, work: work{Hold: 10000}, fresh: true, few: true, clients: both,
+		name: "10,000 idle connections", setting: setting{far: farKernel, listeners: 3}, work: work{Hold: 10000}, fresh: true, few: true, settles: true, clients: both,
 		figures: []figure{perConnection(atMost(24, "")), resident()},
 	})
 	for _, n := range []int{1000, 10000} {
