@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,8 @@ type inbox struct {
 	names    [maxTrains]unix.RawSockaddrInet6 // or Inet4
 	vectors  [maxTrains]unix.Iovec
 	controls []byte
+
+	moderator moderator
 
 	// What the last call gave.
 	err    error
@@ -88,7 +91,8 @@ func (in *inbox) serve(handle func([]train)) error {
 	return in.err
 }
 
-// drain receives until the socket's queue is empty, or until there is an error.
+// drain receives until the socket's queue is empty and it is better to wait
+// than to rest, or until there is an error.
 func (in *inbox) drain(fd uintptr) (done bool) {
 	for {
 		asked := in.want
@@ -100,20 +104,24 @@ func (in *inbox) drain(fd uintptr) (done bool) {
 		got, errno := in.receive(fd, asked)
 		switch errno {
 		case 0:
+			in.pass(got)
+			in.moderator.got(got)
+			if got == asked {
+				continue
+			}
+			// An error may have ended the call early as well. The kernel keeps
+			// it for the next, which is made when the next datagram comes.
+		case unix.EAGAIN:
 		case unix.EINTR:
 			continue
-		case unix.EAGAIN:
-			return false
 		default:
 			in.err = errno
 			return true
 		}
-		in.pass(got)
-		// An error may have ended the call early as well. The kernel keeps it
-		// for the next, which is made when the next datagram comes.
-		if got < asked {
+		if !in.moderator.rests(time.Now()) {
 			return false
 		}
+		rest()
 	}
 }
 

@@ -1,0 +1,64 @@
+package wireguard
+
+import (
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// restRate is how many messages a second are worth a rest: half of them
+	// or more share a wake-up then. Below it nobody would wait for company.
+	restRate = 20_000
+
+	// restWindow is how long messages are counted to know their rate.
+	restWindow = time.Millisecond
+
+	// restTime is how long a rest is. The kernel makes it up to twice as long
+	// (PR_SET_TIMERSLACK of prctl(2)); that is as long as a network card with
+	// its interrupts moderated holds a packet.
+	restTime = 50 * time.Microsecond
+)
+
+// moderator does for a socket what interrupt moderation does for a network
+// card. From a peer whose datagrams come singly and fast each would cost a
+// wake-up, a system call to receive it, one to acknowledge it and one to hand
+// its bytes on, which is far more than to decrypt it. So who emptied the queue
+// of such a socket rests before he looks again, and finds several.
+//
+// A message that comes alone never waits: there are rests only while messages
+// come faster than restRate, and none after another in which nothing came.
+type moderator struct {
+	began time.Time // of the present window
+	count int       // of messages in it
+	fast  bool      // the last whole window's rate was restRate or more
+	empty bool      // nothing came since rests was asked last
+}
+
+// got notes n messages.
+func (m *moderator) got(n int) {
+	m.count += n
+	m.empty = false
+}
+
+// rests tells whether to rest now that the queue is empty.
+func (m *moderator) rests(now time.Time) bool {
+	if window := now.Sub(m.began); window >= restWindow {
+		m.fast = float64(m.count) >= restRate*window.Seconds()
+		m.began, m.count = now, 0
+	}
+	rests := m.fast && !m.empty
+	m.empty = true
+	return rests
+}
+
+// rest lets everybody else work and then lets the processor sleep. The runtime
+// is not told: to wake its monitor is what a rest is to save, and nobody was
+// waiting for the processor.
+func rest() {
+	runtime.Gosched()
+	t := unix.NsecToTimespec(int64(restTime))
+	unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
+}
