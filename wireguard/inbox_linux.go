@@ -121,7 +121,7 @@ func (in *inbox) drain(fd uintptr) (done bool) {
 		if !in.moderator.rests(time.Now()) {
 			return false
 		}
-		rest()
+		in.moderator.rested(rest())
 	}
 }
 

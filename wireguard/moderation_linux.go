@@ -20,6 +20,12 @@ const (
 	// (PR_SET_TIMERSLACK of prctl(2)); that is as long as a network card with
 	// its interrupts moderated holds a packet.
 	restTime = 50 * time.Microsecond
+
+	// A rest that took longRest was on a kernel without fine timers, or on a
+	// processor that others want: there is none for restPause then, lest the
+	// queue overflow.
+	longRest  = 2 * time.Millisecond
+	restPause = time.Second
 )
 
 // moderator does for a socket what interrupt moderation does for a network
@@ -35,6 +41,7 @@ type moderator struct {
 	count int       // of messages in it
 	fast  bool      // the last whole window's rate was restRate or more
 	empty bool      // nothing came since rests was asked last
+	until time.Time // there is no rest before
 }
 
 // got notes n messages.
@@ -49,16 +56,25 @@ func (m *moderator) rests(now time.Time) bool {
 		m.fast = float64(m.count) >= restRate*window.Seconds()
 		m.began, m.count = now, 0
 	}
-	rests := m.fast && !m.empty
+	rests := m.fast && !m.empty && !now.Before(m.until)
 	m.empty = true
 	return rests
 }
 
-// rest lets everybody else work and then lets the processor sleep. The runtime
-// is not told: to wake its monitor is what a rest is to save, and nobody was
-// waiting for the processor.
-func rest() {
+// rested notes how a rest went.
+func (m *moderator) rested(from, to time.Time) {
+	if to.Sub(from) >= longRest {
+		m.until = to.Add(restPause)
+	}
+}
+
+// rest lets everybody else work and then lets the processor sleep, from and to
+// the times it returns. The runtime is not told: to wake its monitor is what a
+// rest is to save, and nobody was waiting for the processor.
+func rest() (from, to time.Time) {
 	runtime.Gosched()
+	from = time.Now()
 	t := unix.NsecToTimespec(int64(restTime))
 	unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
+	return from, time.Now()
 }

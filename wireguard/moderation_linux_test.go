@@ -44,4 +44,22 @@ func TestModerator(t *testing.T) {
 	if after(time.Second, 1) {
 		t.Fatal("rested after the first message of a second")
 	}
+
+	for range 2000 {
+		after(time.Microsecond, 1)
+	}
+	m.rested(now, now.Add(restTime*2))
+	if !after(restTime*2, 8) {
+		t.Fatal("did not rest after a rest as it should be")
+	}
+	m.rested(now, now.Add(longRest))
+	for range 900 {
+		if after(time.Millisecond, 1000) {
+			t.Fatal("rested soon after a rest that took too long")
+		}
+	}
+	after(restPause/5, 1000)
+	if after(time.Millisecond, 1000); !after(time.Microsecond, 1) {
+		t.Fatal("never rested again")
+	}
 }
