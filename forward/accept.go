@@ -18,6 +18,10 @@ const (
 	maxAcceptDelay = time.Second
 )
 
+// maxIdleWorkers is how many goroutines of a listener wait for another connection when theirs has ended: their stack has
+// grown already, and to grow it is a twentieth of what a short connection costs.
+const maxIdleWorkers = 64
+
 const defaultGrace = 30 * time.Second
 
 // Acceptor takes connections from listeners and has each served in a goroutine of its own. The zero value is ready; one
@@ -54,20 +58,40 @@ func (a *Acceptor) Serve(ctx context.Context, ln net.Listener, handle func(ctx c
 
 	connCtx, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
-	var conns sync.WaitGroup
+	serve := func(c net.Conn) {
+		defer survive(&a.panics, a.Logger)
+		defer c.Close()
+		handle(connCtx, c)
+	}
+	var workers sync.WaitGroup
+	idle := make(chan struct{}, maxIdleWorkers)
+	next := make(chan net.Conn)
 	err := a.accept(ctx, ln, func(c net.Conn) {
-		conns.Add(1)
-		go func() { // not conns.Go, which needs more of the stack that each connection has
-			defer conns.Done()
-			defer survive(&a.panics, a.Logger)
-			defer c.Close()
-			handle(connCtx, c)
+		select {
+		case next <- c:
+			return
+		default:
+		}
+		workers.Add(1)
+		go func() { // not workers.Go, which needs more of the stack that each connection has
+			defer workers.Done()
+			for c != nil {
+				serve(c)
+				c = nil
+				select {
+				case idle <- struct{}{}:
+					c = <-next
+					<-idle
+				default:
+				}
+			}
 		}()
 	})
+	close(next)
 
 	grace := time.AfterFunc(max(standard(a.GraceTimeout, defaultGrace), 0), cut)
 	defer grace.Stop()
-	conns.Wait()
+	workers.Wait()
 	return err
 }
 

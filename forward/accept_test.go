@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -128,6 +129,49 @@ func TestAcceptorEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAcceptorReuse has goroutines serve one connection after another, and not too many wait for one.
+func TestAcceptorReuse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ln := newListener()
+		done := make(chan error, 1)
+		release := make(chan struct{})
+		go func() {
+			done <- new(Acceptor).Serve(ctx, ln, func(context.Context, net.Conn) { <-release })
+		}()
+		synctest.Wait()
+		none := runtime.NumGoroutine()
+		serve := func() {
+			_, near := newMemPair()
+			ln.conns <- near
+		}
+		for range maxIdleWorkers + 10 {
+			serve()
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - none; n != maxIdleWorkers+10 {
+			t.Errorf("%d goroutines serve %d connections", n, maxIdleWorkers+10)
+		}
+		for range maxIdleWorkers + 10 {
+			release <- struct{}{}
+		}
+		synctest.Wait()
+		for range 2 {
+			if n := runtime.NumGoroutine() - none; n != maxIdleWorkers {
+				t.Errorf("%d goroutines wait, want %d", n, maxIdleWorkers)
+			}
+			serve()
+			synctest.Wait()
+			release <- struct{}{}
+			synctest.Wait()
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
 }
 
 // TestAcceptorListenerClosed has somebody else close the listener.
