@@ -21,11 +21,12 @@ const (
 	// its interrupts moderated holds a packet.
 	restTime = 50 * time.Microsecond
 
-	// A rest that took longRest was on a kernel without fine timers, or on a
-	// processor that others want: there is none for restPause then, lest the
-	// queue overflow.
-	longRest  = 2 * time.Millisecond
-	restPause = time.Second
+	// A rest of longRest is one that somebody else had the processor in. So
+	// many in a row are what the kernel makes of every rest, without fine
+	// timers: there is none for restPause then, lest the queue overflow.
+	longRest     = 2 * time.Millisecond
+	maxLongRests = 3
+	restPause    = time.Second
 )
 
 // moderator does for a socket what interrupt moderation does for a network
@@ -41,6 +42,7 @@ type moderator struct {
 	count int       // of messages in it
 	fast  bool      // the last whole window's rate was restRate or more
 	empty bool      // nothing came since rests was asked last
+	long  int       // so many of the last rests took longRest
 	until time.Time // there is no rest before
 }
 
@@ -63,8 +65,10 @@ func (m *moderator) rests(now time.Time) bool {
 
 // rested notes how a rest went.
 func (m *moderator) rested(from, to time.Time) {
-	if to.Sub(from) >= longRest {
-		m.until = to.Add(restPause)
+	if to.Sub(from) < longRest {
+		m.long = 0
+	} else if m.long++; m.long == maxLongRests {
+		m.long, m.until = 0, to.Add(restPause)
 	}
 }
 

@@ -48,14 +48,16 @@ func TestModerator(t *testing.T) {
 	for range 2000 {
 		after(time.Microsecond, 1)
 	}
-	m.rested(now, now.Add(restTime*2))
-	if !after(restTime*2, 8) {
-		t.Fatal("did not rest after a rest as it should be")
+	for _, took := range []time.Duration{longRest, longRest, 2 * restTime, longRest, longRest} {
+		m.rested(now, now.Add(took))
+		if !after(time.Microsecond, 8) {
+			t.Fatal("did not rest after one that took long")
+		}
 	}
 	m.rested(now, now.Add(longRest))
 	for range 900 {
 		if after(time.Millisecond, 1000) {
-			t.Fatal("rested soon after a rest that took too long")
+			t.Fatal("rested soon after too many that took long")
 		}
 	}
 	after(restPause/5, 1000)
