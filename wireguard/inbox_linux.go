@@ -15,6 +15,9 @@ import (
 // maxTrains is how many messages one call takes at most.
 const maxTrains = 32
 
+// maxCalls is how often it is received in a row while more is there.
+const maxCalls = 64
+
 // inbox receives several messages in one system call, as long as they come
 // singly. From a peer whose datagrams come in trains it takes one at a time: a
 // train is work enough, and its buffer is still in the cache then. It is for
@@ -79,22 +82,25 @@ func (in *inbox) vacate(i int) {
 // serve hands what arrives to handle until the socket fails or is closed, and
 // returns why.
 //
-// All of it happens inside of raw.Read, so that after a call that emptied the
+// It all happens inside of raw.Read, so that after a call that emptied the
 // socket's queue it can wait at once, without another that only finds it empty:
 // raw.Read forgets that the socket became readable when it begins, and not
 // between two calls of its function, so what arrives meanwhile ends the wait.
 func (in *inbox) serve(handle func([]train)) error {
 	in.handle = handle
-	if err := in.raw.Read(in.take); err != nil {
-		return err
+	for in.err == nil {
+		if err := in.raw.Read(in.take); err != nil {
+			return err
+		}
 	}
 	return in.err
 }
 
 // drain receives until the socket's queue is empty and it is better to wait
-// than to rest, or until there is an error.
+// than to rest, or until there is an error. It is done after maxCalls as well:
+// raw.Read sees that the socket was closed only when it begins or waits.
 func (in *inbox) drain(fd uintptr) (done bool) {
-	for {
+	for range maxCalls {
 		asked := in.want
 		for i := range asked {
 			if in.trains[i].buf == nil {
@@ -123,6 +129,7 @@ func (in *inbox) drain(fd uintptr) (done bool) {
 		}
 		in.moderator.rested(rest())
 	}
+	return true
 }
 
 // receive makes the system call. It does not wait, so the runtime is not told:

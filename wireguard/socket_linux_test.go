@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -205,5 +206,60 @@ func TestReceiveSeveral(t *testing.T) {
 		single(3, 4)
 		expect(3, 3)
 		expect(4, 4)
+	}
+}
+
+// TestCloseInFlood closes a socket whose queue is never empty, or never for
+// longer than a rest.
+func TestCloseInFlood(t *testing.T) {
+	for name, work := range map[string]time.Duration{"overloaded": time.Millisecond, "resting": 0} {
+		t.Run(name, func(t *testing.T) {
+			b := loopbackSocket(t, "udp4", "127.0.0.1")
+			received := make(chan struct{}, 1)
+			done := make(chan error, 1)
+			go func() {
+				done <- b.receive(func([]train) {
+					select {
+					case received <- struct{}{}:
+					default:
+					}
+					time.Sleep(work)
+				})
+			}()
+			stop := make(chan struct{})
+			var flood sync.WaitGroup
+			defer flood.Wait()
+			defer close(stop)
+			for range 2 {
+				flood.Go(func() {
+					a, err := net.Dial("udp4", b.conn.LocalAddr().String())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer a.Close()
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+							_, _ = a.Write([]byte("flood")) // refused once the socket is closed
+						}
+					}
+				})
+			}
+			for range 100 {
+				<-received
+			}
+			go b.conn.Close()
+			select {
+			case err := <-done:
+				if !errors.Is(err, net.ErrClosed) {
+					t.Errorf("receive: %v", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("receives on though the socket was closed")
+			}
+		})
 	}
 }
