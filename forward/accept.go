@@ -58,11 +58,6 @@ func (a *Acceptor) Serve(ctx context.Context, ln net.Listener, handle func(ctx c
 
 	connCtx, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
-	serve := func(c net.Conn) {
-		defer survive(&a.panics, a.Logger)
-		defer c.Close()
-		handle(connCtx, c)
-	}
 	var workers sync.WaitGroup
 	idle := make(chan struct{}, maxIdleWorkers)
 	next := make(chan net.Conn)
@@ -73,17 +68,21 @@ func (a *Acceptor) Serve(ctx context.Context, ln net.Listener, handle func(ctx c
 		default:
 		}
 		workers.Add(1)
-		go func() { // not workers.Go, which needs more of the stack that each connection has
-			defer workers.Done()
-			for c != nil {
-				serve(c)
-				c = nil
-				select {
-				case idle <- struct{}{}:
-					c = <-next
-					<-idle
-				default:
+		// One function with one defer, since each connection has this on its stack: more, and the stack is twice as large.
+		go func() {
+			defer func() {
+				if v := recover(); v != nil {
+					survived(v, &a.panics, a.Logger)
 				}
+				if c != nil {
+					_ = c.Close()
+				}
+				workers.Done()
+			}()
+			for c != nil {
+				handle(connCtx, c)
+				_ = c.Close()
+				c = await(next, idle)
 			}
 		}()
 	})
@@ -129,12 +128,28 @@ func (a *Acceptor) accept(ctx context.Context, ln net.Listener, start func(net.C
 	}
 }
 
+// await returns the next connection for a worker, or nil if it has to end, as so many wait already that idle is full.
+func await(next <-chan net.Conn, idle chan struct{}) net.Conn {
+	select {
+	case idle <- struct{}{}:
+	default:
+		return nil
+	}
+	defer func() { <-idle }()
+	return <-next
+}
+
 // survive ends a panic, and with it only the connection that it is deferred for.
 func survive(panics *atomic.Uint64, l *slog.Logger) {
 	if v := recover(); v != nil {
-		panics.Add(1)
-		logger(l).Error("a connection ended by a panic", "panic", v, "stack", string(debug.Stack()))
+		survived(v, panics, l)
 	}
+}
+
+// survived counts and logs a panic.
+func survived(v any, panics *atomic.Uint64, l *slog.Logger) {
+	panics.Add(1)
+	logger(l).Error("a connection ended by a panic", "panic", v, "stack", string(debug.Stack()))
 }
 
 // logger is l, or one that discards.

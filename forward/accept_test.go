@@ -141,8 +141,15 @@ func TestAcceptorReuse(t *testing.T) {
 		go func() {
 			done <- new(Acceptor).Serve(ctx, ln, func(context.Context, net.Conn) { <-release })
 		}()
-		synctest.Wait()
-		none := runtime.NumGoroutine()
+		expect := func(want int, when string) {
+			t.Helper()
+			synctest.Wait()
+			stacks := make([]byte, 1<<20)
+			stacks = stacks[:runtime.Stack(stacks, true)]
+			if n := strings.Count(string(stacks), "forward.await("); n != want {
+				t.Errorf("%d goroutines wait %s, want %d", n, when, want)
+			}
+		}
 		serve := func() {
 			_, near := newMemPair()
 			ln.conns <- near
@@ -150,27 +157,20 @@ func TestAcceptorReuse(t *testing.T) {
 		for range maxIdleWorkers + 10 {
 			serve()
 		}
-		synctest.Wait()
-		if n := runtime.NumGoroutine() - none; n != maxIdleWorkers+10 {
-			t.Errorf("%d goroutines serve %d connections", n, maxIdleWorkers+10)
-		}
+		expect(0, "while all serve")
 		for range maxIdleWorkers + 10 {
 			release <- struct{}{}
 		}
-		synctest.Wait()
-		for range 2 {
-			if n := runtime.NumGoroutine() - none; n != maxIdleWorkers {
-				t.Errorf("%d goroutines wait, want %d", n, maxIdleWorkers)
-			}
-			serve()
-			synctest.Wait()
-			release <- struct{}{}
-			synctest.Wait()
-		}
+		expect(maxIdleWorkers, "after many connections")
+		serve()
+		expect(maxIdleWorkers-1, "while one serves")
+		release <- struct{}{}
+		expect(maxIdleWorkers, "after one more")
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
+		expect(0, "after the end")
 	})
 }
 
