@@ -20,7 +20,7 @@ const (
 
 // maxIdleWorkers is how many goroutines of a listener wait for another connection when theirs has ended: their stack has
 // grown already, and to grow it is a twentieth of what a short connection costs.
-const maxIdleWorkers = 64
+const maxIdleWorkers = 8
 
 const defaultGrace = 30 * time.Second
 
