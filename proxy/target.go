@@ -60,7 +60,9 @@ func parseAbsolute(method, s string) (target, error) {
 	if i := strings.IndexAny(s, "/?"); i >= 0 {
 		authority, path = s[:i], s[i:]
 	}
-	authority = strings.TrimSuffix(authority, ":") // RFC 3986, section 3.2.3
+	if host, empty := strings.CutSuffix(authority, ":"); empty && portColon(host) < 0 { // RFC 3986, section 3.2.3
+		authority = host
+	}
 	address, err := parseAuthority(authority, "80")
 	if err != nil {
 		return target{}, err
@@ -78,7 +80,7 @@ func parseAbsolute(method, s string) (target, error) {
 // none either, there has to be one. Userinfo is an error: it is only there to deceive (RFC 9110, section 4.2.4).
 func parseAuthority(s, defaultPort string) (address string, err error) {
 	host, port := s, defaultPort
-	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
+	if i := portColon(s); i >= 0 {
 		host, port = s[:i], s[i+1:]
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || port[0] == '0' {
@@ -96,6 +98,14 @@ func parseAuthority(s, defaultPort string) (address string, err error) {
 		return "", malformed("host that is neither an address nor a name")
 	}
 	return net.JoinHostPort(host, port), nil
+}
+
+// portColon is where an authority has the colon before its port, or negative.
+func portColon(s string) int {
+	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
+		return i
+	}
+	return -1
 }
 
 func isBareIPv6(host string) bool {
